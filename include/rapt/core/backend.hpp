@@ -1,0 +1,39 @@
+// What a backend is: a place where operands live and the operations on them. ops/ and attention/ reach one only through this.
+#pragma once
+#include <rapt/core/params.hpp>
+#include <rapt/core/workspace.hpp>
+
+#include <string_view>
+
+namespace rapt {
+inline namespace v0 {
+
+namespace cpu {
+struct backend;
+class context;
+}  // namespace cpu
+
+/// Maps a context type to its backend: backend_of<cpu::context> is cpu::backend.
+template <class Context>
+using backend_of = typename Context::backend_type;
+
+/// Every operation takes the call's workspace; when that measures, the operation only takes what it would need and does nothing else.
+/// Operations are noexcept: everything has been checked before.
+template <class B>
+concept backend = requires(typename B::context& ctx, workspace& scratch, const project_params& project, const rotate_params& rotate,
+                           const append_params& append, const attend_params& attend, const merge_params& merge, const transfer_params& transfer,
+                           const pack_params& pack) {
+  typename B::space;
+  B::project(ctx, project, scratch);
+  B::rotate(ctx, rotate, scratch);
+  B::append(ctx, append, scratch);
+  B::attend(ctx, attend, scratch);
+  B::merge(ctx, merge, scratch);
+  B::export_kv(ctx, transfer);
+  B::import_kv(ctx, transfer);
+  B::pack(ctx, pack);
+  B::unpack(ctx, pack);
+};
+
+}  // namespace v0
+}  // namespace rapt
