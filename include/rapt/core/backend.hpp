@@ -1,8 +1,10 @@
 // What a backend is: a place where operands live and the operations on them. ops/ and attention/ reach one only through this.
 #pragma once
+#include <rapt/core/buffer.hpp>
 #include <rapt/core/params.hpp>
 #include <rapt/core/workspace.hpp>
 
+#include <concepts>
 #include <string_view>
 
 namespace rapt {
@@ -17,7 +19,7 @@ class context;
 template <class Context>
 using backend_of = typename Context::backend_type;
 
-/// Every operation takes the call's workspace; when that measures, the operation only takes what it would need and does nothing else.
+/// A context owns what calls need besides their operands: threads or a stream, and the workspace. Every operation takes the call's workspace; when that measures, the operation only takes what it would need and does nothing else.
 /// Operations are noexcept: everything has been checked before.
 template <class B>
 concept backend = requires(typename B::context& ctx, workspace& scratch, const project_params& project, const rotate_params& rotate,
@@ -33,6 +35,10 @@ concept backend = requires(typename B::context& ctx, workspace& scratch, const p
   B::import_kv(ctx, transfer);
   B::pack(ctx, pack);
   B::unpack(ctx, pack);
+  { B::allocate(ctx, std::size_t{}) } -> std::same_as<buffer>;
+  B::copy(ctx, static_cast<std::byte*>(nullptr), static_cast<const std::byte*>(nullptr), std::size_t{});
+  { ctx.begin_call(std::size_t{}) } -> std::same_as<workspace>;  // grows, or throws capacity_error naming both sizes
+  { ctx.numerics() } -> std::same_as<std::string_view>;
 };
 
 }  // namespace v0
