@@ -2,9 +2,9 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <unicode/classes.hpp>
 
 #include "tokenizer.hpp"
-#include "unicode_classes.hpp"
 
 namespace generate {
 namespace {
@@ -17,31 +17,13 @@ struct character {
   kind what;
 };
 
-/// Splits UTF-8 into characters; a byte that starts no valid sequence is a character of its own, neither letter, number nor space.
-std::vector<character> characters(std::string_view text) {
+kind kind_of(std::uint32_t point) {
+  return unicode::is_letter(point) ? kind::letter : unicode::is_number(point) ? kind::number : unicode::is_space(point) ? kind::space : kind::other;
+}
+
+std::vector<character> classified(std::string_view text) {
   std::vector<character> out;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
-    std::uint32_t point = length <= 1 ? lead : lead & (0x7Fu >> length);
-    bool valid = length > 0 && i + length <= text.size();
-    for (std::size_t j = 1; valid && j < length; ++j) {
-      const auto next = static_cast<unsigned char>(text[i + j]);
-      valid = (next & 0xC0) == 0x80;
-      point = point << 6 | (next & 0x3Fu);
-    }
-    // Overlong forms, surrogates and values past the end of Unicode are not characters.
-    if (length == 3) valid = valid && point >= 0x800 && (point < 0xD800 || point > 0xDFFF);
-    if (length == 4) valid = valid && point >= 0x10000 && point <= 0x10FFFF;
-    const std::size_t size = valid ? length : 1;
-    const kind what = !valid                       ? kind::other
-                      : unicode::is_letter(point) ? kind::letter
-                      : unicode::is_number(point) ? kind::number
-                      : unicode::is_space(point)  ? kind::space
-                                                  : kind::other;
-    out.push_back({i, i + size, valid ? point : 0xFFFFFFFF, what});
-    i += size;
-  }
+  for (const auto& [begin, end, point] : unicode::characters(text)) out.push_back({begin, end, point, kind_of(point)});
   return out;
 }
 
@@ -76,7 +58,7 @@ std::string bytes_of(const std::string& token) {
     return points;
   }();
   std::string bytes;
-  for (const character& c : characters(token)) {
+  for (const auto& c : unicode::characters(token)) {
     const auto found = std::find(alphabet.begin(), alphabet.end(), c.point);
     if (found == alphabet.end()) throw std::runtime_error("tokenizer: token '" + token + "' is not over the byte alphabet");
     bytes += static_cast<char>(found - alphabet.begin());
@@ -144,7 +126,7 @@ void tokenizer::encode_piece(std::string_view piece, std::vector<token_id>& ids)
 }
 
 void tokenizer::encode_stretch(std::string_view text, std::vector<token_id>& ids) const {
-  const std::vector<character> chars = characters(text);
+  const std::vector<character> chars = classified(text);
   for (std::size_t i = 0, end = 0; i < chars.size();) {
     // Each number is a piece of its own; the pattern sees only what lies between numbers, [i, end).
     if (end < i) end = i;

@@ -1,12 +1,8 @@
-// Written by unicode_classes.py from Unicode 14.0.0: which characters are letters, numbers and white space.
+// Written by classes.py from Unicode 14.0.0: which characters are letters, numbers and white space.
 #pragma once
-#include <algorithm>
-#include <cstdint>
-#include <iterator>
+#include <unicode/utf8.hpp>
 
 namespace unicode {
-
-struct code_range { std::uint32_t first, last; };
 
 // clang-format off
 inline constexpr code_range letters[] = {
@@ -120,12 +116,6 @@ inline constexpr code_range white_space[] = {
     {0x3000, 0x3000},
 };
 // clang-format on
-
-template <std::size_t n>
-bool contains(const code_range (&ranges)[n], std::uint32_t point) {
-  const auto next = std::upper_bound(std::begin(ranges), std::end(ranges), point, [](std::uint32_t p, const code_range& r) { return p < r.first; });
-  return next != std::begin(ranges) && point <= std::prev(next)->last;
-}
 
 inline bool is_letter(std::uint32_t point) { return contains(letters, point); }
 inline bool is_number(std::uint32_t point) { return contains(numbers, point); }
