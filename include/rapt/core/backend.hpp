@@ -38,6 +38,7 @@ concept backend = requires(typename B::context& ctx, workspace& scratch, const p
   { B::allocate(ctx, std::size_t{}) } -> std::same_as<buffer>;
   B::copy(ctx, static_cast<std::byte*>(nullptr), static_cast<const std::byte*>(nullptr), std::size_t{});
   { ctx.begin_call(std::size_t{}) } -> std::same_as<workspace>;  // grows, or throws capacity_error naming both sizes
+  { ctx.sequences(index_t{}) } -> std::same_as<sequence_rows*>;
   { ctx.numerics() } -> std::same_as<std::string_view>;
 };
 

@@ -27,8 +27,8 @@ struct packed_kv {
   index_t head_dim = 0, value_dim = 0;
   index_t page_len = 0;   ///< tokens, a multiple of 16
   index_t page_bytes = 0, head_bytes = 0, value_offset = 0;
-  /// Position of each slot, [page][page_len]; null: every position is the key's index. Host memory.
-  index_t* positions = nullptr;
+  /// Position of each slot, [page][page_len], written by the cache before the call; null: every position is the key's index. Host memory.
+  const index_t* positions = nullptr;
 
   index_t value_stride() const { return round_up(value_dim, lane_group); }
 };
@@ -124,7 +124,7 @@ struct rotate_params {
   index_t num_sequences = 0;
 };
 
-/// Writes rows at index kv_len.. of each sequence, rounded once to kv.type, keys after norm and rope. Positions too where kv.positions is given.
+/// Writes rows at index kv_len.. of each sequence, rounded once to kv.type, keys after norm and rope.
 struct append_params {
   dtype accumulator = dtype::f32;
   operand k, v;  ///< [.., stored heads, dim]; any floating type; rope and norm need accumulators

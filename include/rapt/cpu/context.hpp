@@ -44,6 +44,8 @@ class RAPT_API context {
   std::size_t workspace_capacity() const;
   /// The workspace of one call, at least `bytes` large. Throws capacity_error where it would have to grow and may not.
   workspace begin_call(std::size_t bytes);
+  /// Host scratch for the rows of a call's sequences, valid until the next call. Grows as the workspace does.
+  sequence_rows* sequences(index_t count);
 
   class impl;
   impl& internals() const { return *impl_; }
