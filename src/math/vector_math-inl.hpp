@@ -64,6 +64,32 @@ HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, constants::exp2_lowest)), hn::Mul(p, power));
 }
 
+/// tanh x: odd, +-1 at +-inf, x itself for tiny x, NaN stays NaN. From e = e^(-2|x|) - 1, which keeps its relative accuracy at 0.
+template <class D>
+HWY_INLINE hn::Vec<D> tanh(D d, hn::Vec<D> x) {
+  using T = hn::TFromD<D>;
+  using constants = math::constants_of<T>;
+  const auto saturated = hn::Set(d, constants::tanh_saturated);
+  const auto magnitude = hn::Abs(x);
+  const auto y = hn::Mul(hn::Set(d, T{-2}), hn::IfThenElse(hn::Gt(magnitude, saturated), saturated, magnitude));
+  const auto rounder = hn::Set(d, constants::rounder);
+  const auto rounded = fused_mul_add(y, hn::Set(d, constants::log2_e), rounder);
+  const auto n = hn::Sub(rounded, rounder);
+  auto r = fused_mul_add(n, hn::Set(d, -constants::ln_2), y);
+  r = fused_mul_add(n, hn::Set(d, -constants::ln_2_low), r);
+  const auto p = fused_mul_add(hn::Mul(r, r), polynomial<0>(d, r, constants::expm1_polynomial), r);  // e^r - 1
+  const hn::RebindToSigned<D> integer;
+  const auto power = hn::BitCast(d, hn::ShiftLeft<constants::mantissa_bits>(hn::BitCast(integer, rounded)));
+  const auto e = fused_mul_add(power, p, hn::Sub(power, hn::Set(d, T{1})));
+  return hn::CopySign(hn::Div(e, hn::Add(hn::Set(d, T{2}), e)), x);
+}
+
+/// x * (high + low), rounded once but for the rounding of x * low; math::split_scale gives the constants.
+template <class V>
+HWY_INLINE V multiply_split(V x, V high, V low) {
+  return fused_mul_add(x, high, hn::Mul(x, low));
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace v0
 }  // namespace rapt
