@@ -9,17 +9,20 @@
 namespace rapt {
 inline namespace v0 {
 
-/// A view as kernels take it. Rank 2 is [rows, dim], 3 [batch, len, dim], 4 [batch, len, heads, dim].
+/// A view as kernels take it. Rank 1 is [dim], 2 [rows, dim], 3 [batch, len, dim], 4 [batch, len, heads, dim].
 template <class T, int Rank, class Space>
 operand operand_of(const tensor_view<T, Rank, Space>& x) {
-  static_assert(Rank >= 2 && Rank <= 4);
+  static_assert(Rank >= 1 && Rank <= 4);
   operand o;
+  o.len = 1;
   o.data = const_cast<std::remove_const_t<T>*>(x.data());
   o.type = dtype_of<T>;
   o.dim = x.extent(Rank - 1), o.dim_stride = x.stride(Rank - 1);
   if constexpr (Rank == 4) o.heads = x.extent(2), o.head_stride = x.stride(2);
-  constexpr int len_dim = Rank == 4 ? 1 : Rank - 2;
-  o.len = x.extent(len_dim), o.len_stride = x.stride(len_dim);
+  if constexpr (Rank >= 2) {
+    constexpr int len_dim = Rank == 4 ? 1 : Rank - 2;
+    o.len = x.extent(len_dim), o.len_stride = x.stride(len_dim);
+  }
   if constexpr (Rank >= 3) o.batch = x.extent(0), o.batch_stride = x.stride(0);
   return o;
 }

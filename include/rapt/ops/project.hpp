@@ -57,7 +57,7 @@ class packed_weights {
 /// Packs weights [out_dim, in_dim] (the layout of torch.nn.Linear) of any floating dtype for activations of type T; bias [out_dim] or empty.
 template <activation T, class Context, class W, class Space>
 packed_weights<backend_of<Context>> pack_linear(Context& ctx, const tensor_view<W, 2, Space>& weights,
-                                                std::type_identity_t<tensor_view<const std::remove_const_t<W>, 2, Space>> bias = {}) {
+                                                std::type_identity_t<tensor_view<const std::remove_const_t<W>, 1, Space>> bias = {}) {
   constexpr dtype accumulator = accumulator_of(dtype_of<T>);
   // Element (k, c) of the product's matrix is weights(c, k).
   operand source = operand_of(weights);
