@@ -1,0 +1,168 @@
+#include <rapt/attention/page_pool.hpp>
+
+#include <algorithm>
+
+namespace rapt {
+inline namespace v0 {
+
+page_pool::page_pool(index_t num_pages, index_t page_len, index_t max_sequences)
+    : page_len_(page_len),
+      slots_(at(max_sequences)),
+      references_(at(num_pages)),
+      free_(at(num_pages)),
+      positions_(new index_t[at(num_pages * page_len)]) {
+  for (index_t i = 0; i < num_pages; ++i) free_[at(i)] = static_cast<std::int32_t>(num_pages - 1 - i);  // page 0 is taken first
+  undo_.reserve(slots_.size());
+  copies_.reserve(slots_.size());
+}
+
+void page_pool::require_closed(const char* call) const {
+  if (open_) raise(errc::state, std::string("kv_cache: ") + call + " while a step is open; commit it or let it go first");
+}
+
+int page_pool::add() {
+  const auto unused = std::find_if(slots_.begin(), slots_.end(), [](const slot_state& s) { return !s.used; });
+  if (unused == slots_.end())
+    raise(errc::capacity, "kv_cache: " + std::to_string(slots_.size()) + " sequences are in use; max_sequences is " + std::to_string(slots_.size()));
+  unused->table.reserve(references_.size());  // untouched until used
+  unused->used = true;
+  ++used_slots_;
+  return static_cast<int>(unused - slots_.begin());
+}
+
+int page_pool::fork(int slot) {
+  require_closed("fork");
+  const int copy = add();
+  const slot_state& from = slots_[at(slot)];
+  slot_state& to = slots_[at(copy)];
+  to.table = from.table;  // within the capacity that add() reserved
+  to.kv_len = from.kv_len, to.first_explicit = from.first_explicit;
+  for (const std::int32_t page : to.table) ++references_[at(page)];
+  return copy;
+}
+
+void page_pool::release_page(std::int32_t page) noexcept {
+  if (--references_[at(page)] == 0) free_.push_back(page);  // never past the capacity it was made with
+}
+
+void page_pool::release(slot_state& slot) noexcept {
+  for (const std::int32_t page : slot.table) release_page(page);
+  slot.table.clear();
+  slot.kv_len = 0, slot.first_explicit = -1;
+  slot.used = slot.removed = false;
+  --used_slots_;
+}
+
+void page_pool::remove(int slot) noexcept {
+  if (open_) slots_[at(slot)].removed = true;
+  else release(slots_[at(slot)]);
+}
+
+void page_pool::release_removed() noexcept {
+  for (slot_state& slot : slots_)
+    if (slot.removed) release(slot);
+}
+
+void page_pool::truncate(int slot, index_t kv_len) {
+  require_closed("truncate");
+  slot_state& s = slots_[at(slot)];
+  if (kv_len < 0 || kv_len > s.kv_len)
+    raise(errc::range, "kv_cache: truncate to " + std::to_string(kv_len) + " tokens; 0 to " + std::to_string(s.kv_len) + " is needed");
+  const auto kept = at(ceil_div(kv_len, page_len_));
+  for (std::size_t i = kept; i < s.table.size(); ++i) release_page(s.table[i]);
+  s.table.resize(kept);
+  s.kv_len = kv_len;
+  if (s.first_explicit >= kv_len) s.first_explicit = -1;
+}
+
+index_t page_pool::position(int slot, index_t index) const {
+  const std::int32_t page = slots_[at(slot)].table[at(index / page_len_)];
+  return positions_[at(page * page_len_ + index % page_len_)];
+}
+
+void page_pool::begin(std::span<const request> requests) {
+  require_closed("begin_step");
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const request& r = requests[i];
+    const std::string where = "kv_cache: begin_step entry " + std::to_string(i);
+    if (r.count < 0) raise(errc::shape, where + " appends " + std::to_string(r.count) + " rows; 0 or more are needed");
+    if (!r.positions.empty() && static_cast<index_t>(r.positions.size()) != r.count)
+      raise(errc::shape, where + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) + " rows is needed");
+    for (const index_t p : r.positions)
+      if (p < 0) raise(errc::shape, where + " has position " + std::to_string(p) + "; explicit positions may not be negative");
+    for (std::size_t j = 0; j < i; ++j)
+      if (requests[j].slot == r.slot) raise(errc::shape, where + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed");
+  }
+  open_ = true;
+  for (const request& r : requests) {
+    if (reserve(r)) continue;
+    const index_t pages = ceil_div(kv_len(r.slot), page_len_), lacking_len = kv_len(r.slot);
+    rollback();
+    raise(errc::capacity, "kv_cache: begin_step appends " + std::to_string(r.count) + " rows to a sequence of " + std::to_string(lacking_len) + " tokens (" +
+                              std::to_string(pages) + " pages of " + std::to_string(page_len_) + "); " + std::to_string(num_free_pages()) + " of " +
+                              std::to_string(num_pages()) + " pages are free for the whole step");
+  }
+}
+
+bool page_pool::reserve(const request& wanted) {
+  slot_state& s = slots_[at(wanted.slot)];
+  if (wanted.count > num_pages() * page_len_ - s.kv_len) return false;
+  const index_t new_len = s.kv_len + wanted.count;
+  const index_t new_pages = ceil_div(new_len, page_len_) - static_cast<index_t>(s.table.size());
+  const bool shares_last = wanted.count > 0 && s.kv_len % page_len_ != 0 && references_[at(s.table.back())] > 1;
+  if (new_pages + (shares_last ? 1 : 0) > num_free_pages()) return false;
+
+  const auto take = [&] {
+    const std::int32_t page = free_.back();
+    free_.pop_back();
+    references_[at(page)] = 1;
+    return page;
+  };
+  undo_.push_back({wanted.slot, s.kv_len, wanted.count, static_cast<index_t>(s.table.size()), s.first_explicit, -1});
+  if (shares_last) {
+    std::int32_t& last = s.table.back();
+    undo_.back().replaced = last;
+    const std::int32_t copy = take();
+    std::copy_n(&positions_[at(last * page_len_)], page_len_, &positions_[at(copy * page_len_)]);
+    copies_.push_back({last, copy});
+    --references_[at(last)];
+    last = copy;
+  }
+  for (index_t i = 0; i < new_pages; ++i) s.table.push_back(take());
+  for (index_t i = 0; i < wanted.count; ++i) {
+    const index_t index = s.kv_len + i, position = wanted.positions.empty() ? index : wanted.positions[at(i)];
+    positions_[at(s.table[at(index / page_len_)] * page_len_ + index % page_len_)] = position;
+    if (position != index && s.first_explicit < 0) s.first_explicit = index;
+  }
+  return true;
+}
+
+void page_pool::commit() noexcept {
+  for (const undo& u : undo_) slots_[at(u.slot)].kv_len = u.kv_len + u.count;
+  undo_.clear();
+  copies_.clear();
+  open_ = false;
+  release_removed();
+}
+
+void page_pool::rollback() noexcept {
+  for (auto u = undo_.rbegin(); u != undo_.rend(); ++u) {
+    slot_state& s = slots_[at(u->slot)];
+    while (static_cast<index_t>(s.table.size()) > u->table_len) {
+      release_page(s.table.back());
+      s.table.pop_back();
+    }
+    s.first_explicit = u->first_explicit;
+    if (u->replaced < 0) continue;
+    release_page(s.table.back());
+    s.table.back() = u->replaced;
+    ++references_[at(u->replaced)];
+  }
+  undo_.clear();
+  copies_.clear();
+  open_ = false;
+  release_removed();
+}
+
+}  // namespace v0
+}  // namespace rapt
