@@ -48,13 +48,5 @@ window_sides sides_of(const window& keys, bool causal) {
   return sides;
 }
 
-attention_mask attention_mask::from_batch(index_t batch) const {
-  attention_mask rest = *this;
-  if (!present_ || extents_[0] == 1) return rest;
-  rest.extents_[0] -= batch;
-  rest.data_ = static_cast<const std::byte*>(data_) + batch * strides_[0] * size_of(type_);
-  return rest;
-}
-
 }  // namespace v0
 }  // namespace rapt

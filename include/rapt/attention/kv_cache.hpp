@@ -171,7 +171,7 @@ class basic_step {
   packed_kv layer_kv(index_t layer) const {
     packed_kv kv = core("layer_kv").layout;
     kv.base += layer * core_->layer_bytes;
-    if (!core_->positions_are_default) kv.positions = core_->pool.positions();
+    if (!core_->positions_are_default) kv.positions = core_->pool.positions(), kv.position_stride = kv.page_len;
     return kv;
   }
 
@@ -249,7 +249,7 @@ class basic_kv_cache {
     if (s.core_ != core_ || layer < 0 || layer >= core_->limits.num_layers || first < 0 || count < 0 || first + count > s.kv_len())
       raise(errc::range, "kv_cache: export of tokens " + std::to_string(first) + " + " + std::to_string(count) + " of layer " + std::to_string(layer) +
                              "; they must exist in a sequence of this cache");
-    Backend::export_kv(ctx, {layer_base(layer), core_->pool.pages(s.slot_), first, count, k, v});
+    Backend::export_kv(ctx, {layer_base(layer), core_->pool.pages(s.slot_), 0, first, count, k, v});
   }
   /// The bits of one layer for the only entry of an open step, in order of layers; stands in for a forward. `made_by` stamps the layer at commit.
   void import_layer(typename Backend::context& ctx, step_type& step, index_t layer, const void* k, const void* v, const fingerprint& made_by) {
@@ -258,7 +258,7 @@ class basic_kv_cache {
     raise_if(step.check_layer(layer, made_by, true));
     const sequence_rows& rows = c.rows.front();
     step.copy_shared_pages(ctx, layer);
-    Backend::import_kv(ctx, {layer_base(layer), rows.pages, rows.kv_len, rows.num_rows, const_cast<void*>(k), const_cast<void*>(v)});
+    Backend::import_kv(ctx, {layer_base(layer), rows.pages, 0, rows.kv_len, rows.num_rows, const_cast<void*>(k), const_cast<void*>(v)});
     step.mark_forwarded(layer, made_by);
   }
   /// For loaders: contents made under another id have come in.

@@ -27,8 +27,10 @@ struct packed_kv {
   index_t head_dim = 0, value_dim = 0;
   index_t page_len = 0;   ///< tokens, a multiple of 16
   index_t page_bytes = 0, head_bytes = 0, value_offset = 0;
-  /// Position of each slot, [page][page_len], written by the cache before the call; null: every position is the key's index. Host memory.
+  /// Position of slot i of page p: positions[p * position_stride + i], written by the cache before the call; null: every position is the key's index.
+  /// Host memory.
   const index_t* positions = nullptr;
+  index_t position_stride = 0;
 
   index_t value_stride() const { return round_up(value_dim, lane_group); }
 };
@@ -36,8 +38,8 @@ struct packed_kv {
 /// Rows of one sequence in a call: `num_rows` rows from row `first_row` of the operands.
 struct sequence_rows {
   index_t first_row = 0, num_rows = 0;
-  const std::int32_t* pages = nullptr;   ///< packed keys: the page of each page_len tokens. Host memory.
-  index_t kv_batch = 0;                  ///< strided keys: their batch row
+  const std::int32_t* pages = nullptr;   ///< packed keys: the page of each page_len tokens; null: page kv_batch holds all. Host memory.
+  index_t kv_batch = 0;                  ///< strided keys: their batch row; packed keys without a table: their page
   index_t kv_len = 0;                    ///< keys that exist (attend), or exist before the append
   index_t visible_len = 0;               ///< keys at or past it are hidden (kv_lens)
   index_t first_position = 0;            ///< position of the first row where `positions` is null
@@ -73,7 +75,7 @@ struct attend_params {
   double softmax_scale = 1;
   double softcap = 0;              ///< 0: none
   const double* alibi_slopes = nullptr;  ///< [num_heads]. Host memory.
-  const float* sink_logits = nullptr;    ///< [num_heads]. Host memory.
+  const double* sink_logits = nullptr;   ///< [num_heads], exact in the accumulator's type. Host memory.
   index_t window_left = no_window, window_right = no_window;  ///< causal: window_right = 0
   mask_operand mask;
   double dropout_p = 0;            ///< acts where > 0
@@ -124,7 +126,7 @@ struct rotate_params {
   index_t num_sequences = 0;
 };
 
-/// Writes rows at index kv_len.. of each sequence, rounded once to kv.type, keys after norm and rope.
+/// Writes rows at index kv_len.. of each sequence, rounded once to kv.type, keys after norm and rope; k and v stay as they are.
 struct append_params {
   dtype accumulator = dtype::f32;
   operand k, v;  ///< [.., stored heads, dim]; any floating type; rope and norm need accumulators
@@ -139,7 +141,8 @@ struct append_params {
 /// in the same type: bits move, nothing is rounded.
 struct transfer_params {
   packed_kv kv;
-  const std::int32_t* pages = nullptr;
+  const std::int32_t* pages = nullptr;  ///< null: page kv_batch holds all. Host memory.
+  index_t kv_batch = 0;
   index_t first = 0, count = 0;
   void* k = nullptr;
   void* v = nullptr;
@@ -147,7 +150,7 @@ struct transfer_params {
 
 /// Weights between any strided [depth, heads, dim] of any floating type and a packed matrix; columns = heads * dim.
 struct pack_params {
-  operand source;      ///< batch = 1, len = depth
+  operand source;      ///< rows() = depth; (unpack writes it)
   packed_matrix to;    ///< data is written
   index_t first_column = 0;
 };

@@ -13,7 +13,7 @@ struct attend_options {
   rapt::window window = {};
   std::optional<double> softcap = std::nullopt;  ///< cap * tanh(score / cap)
   std::span<const double> alibi_slopes = {};     ///< [num_heads]: score -= slope * |q_pos - k_pos|
-  std::span<const float> sink_logits = {};       ///< [num_heads]: exp(sink) joins the denominator; lse is without it
+  std::span<const double> sink_logits = {};      ///< [num_heads]: exp(sink) joins the denominator; lse is without it
   std::span<const index_t> kv_lens = {};         ///< [batch]: hides keys at or past it; moves no position
   attention_mask mask = {};
   /// [q_len] for all sequences or [batch * q_len]; default kv_len - q_len + i, which may be negative (such rows see nothing under causal).

@@ -65,7 +65,7 @@ void attend_reference(tensor_view<const T, 4> q, tensor_view<const T, 4> k, tens
           }
         if (lse.data() != nullptr) lse(b, h, i) = max == minus_inf ? minus_inf : max + std::log(sum);
         if (max == minus_inf) continue;
-        const double sink = options.sink_logits.empty() ? 0 : std::exp(static_cast<double>(at(options.sink_logits, h)) - max);
+        const double sink = options.sink_logits.empty() ? 0 : std::exp(at(options.sink_logits, h) - max);
         for (index_t d = 0; d < v.extent(3); ++d) out(b, i, h, d) /= sum + sink;
       }
 }

@@ -45,8 +45,6 @@ class attention_mask {
     const auto stride = [&](std::size_t i) { return extents_[i] == 1 ? index_t{0} : strides_[i]; };
     return {type_ == dtype::boolean ? mask_kind::boolean : mask_kind::additive, data_, stride(0), stride(1), stride(2), strides_[3]};
   }
-  /// The same mask for batch rows from `batch` on.
-  attention_mask from_batch(index_t batch) const;
 
  private:
   const void* data_ = nullptr;
