@@ -1,0 +1,62 @@
+# The slower half of what is tested: sourced by ./run check, which brings step, skip, build_and_test and close.
+need_build_tools
+need_packages clang clang-tidy cppcheck libomp-dev
+
+# The bits are the contract: another compiler at another level of optimisation has to pass the same tests.
+build_and_test clang -LE '^(packaging|structure)$'
+
+# Whole programs built with flags that break other libraries: the library's own flags have to win.
+hostile() {
+  cmake -S . -B build/hostile -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DRAPT_CCACHE=ON -DRAPT_BUILD_EXAMPLES=OFF -DRAPT_BUILD_BENCH=OFF \
+    -DCMAKE_CXX_FLAGS="-Ofast -march=native -funsafe-math-optimizations -mrecip" && cmake --build build/hostile -j "$jobs"
+}
+step "build with -Ofast -march=native" hostile
+[[ ! -f build/hostile/CTestTestfile.cmake ]] || run_tests build/hostile -L '^(core|math|cpu|numerics)$'
+
+build_and_test asan -LE '^(packaging|structure)$'
+build_and_test tsan -L '^(core|cpu|attention)$'
+
+shared() {
+  local prefix=$PWD/build/shared/prefix
+  cmake -S . -B build/shared -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DRAPT_CCACHE=ON -DBUILD_SHARED_LIBS=ON -DRAPT_BUILD_TESTS=OFF \
+    -DRAPT_BUILD_EXAMPLES=OFF -DRAPT_BUILD_BENCH=OFF -DCMAKE_INSTALL_PREFIX="$prefix" &&
+    cmake --build build/shared -j "$jobs" && cmake --install build/shared &&
+    cmake -S tests/packaging/find_package -B build/shared/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" &&
+    cmake --build build/shared/consumer && build/shared/consumer/consumer &&
+    # Nothing is exported but the interface: names outside namespace rapt are the standard library's templates.
+    ! nm -DC --defined-only "$prefix"/lib*/librapt.so "$prefix"/lib/*/librapt.so 2>/dev/null | grep -v ' [UuVvWw] ' | grep -vE 'rapt::|^$|:$'
+}
+step "shared library: build, install, use" shared
+
+# clang-tidy sees headers through the sources that include them; every public header is included by the structure room's translation units.
+tidy() {
+  local sources
+  sources=$(python3 -c "
+import json
+for entry in json.load(open('build/clang/compile_commands.json')):
+    if '/src/' in entry['file'] or '/structure/headers/' in entry['file']: print(entry['file'])" | sort -u)
+  xargs -P "$jobs" -n 1 clang-tidy -p build/clang --quiet <<<"$sources"
+}
+step "clang-tidy" tidy
+
+static_analysis() {
+  cppcheck --std=c++20 --language=c++ --enable=warning,performance,portability --inline-suppr --error-exitcode=1 --quiet -j "$jobs" -Iinclude -Isrc \
+    --suppress=missingIncludeSystem --suppress=unknownMacro --template=gcc src include
+}
+step "cppcheck" static_analysis
+
+if venv build/fixtures-venv fixtures/requirements.txt >"$logs/venv.log" 2>&1; then
+  step "fixtures are what the generator writes" build/fixtures-venv/bin/python fixtures/generate.py --check
+else
+  skip "fixtures are what the generator writes" "PyPI can not be reached"
+fi
+
+if ! compgen -G 'kernels/*.cu' >/dev/null; then
+  skip "CUDA kernels compile" "this version has no CUDA backend"
+elif ! nvcc --version 2>/dev/null | grep -q 'release 13\.'; then
+  skip "CUDA kernels compile" "nvcc 13 is not installed"
+else
+  step "CUDA kernels compile" cmake --build build/dev --target rapt_kernels
+fi
+
+close
