@@ -72,12 +72,23 @@ inline T tanh(T x) {
   const T y = T{-2} * (magnitude > constants::tanh_saturated ? constants::tanh_saturated : magnitude);
   const T rounded = std::fma(y, constants::log2_e, constants::rounder);
   const T n = rounded - constants::rounder;
-  T r = std::fma(n, -constants::ln_2, y);
-  r = std::fma(n, -constants::ln_2_low, r);
-  const T p = std::fma(r * r, polynomial<0>(r, constants::expm1_polynomial), r);
+  const T coarse = std::fma(n, -constants::ln_2, y);
+  const T r = std::fma(n, -constants::ln_2_low, coarse);
+  const T r_low = std::fma(n, -constants::ln_2_low, coarse - r);
+  const T curved = (r * r) * polynomial<0>(r, constants::expm1_polynomial);
+  const T p = r + curved;
+  const T p_low = (curved - (p - r)) + r_low;
   const T power = power_of_two(rounded);
-  const T e = std::fma(power, p, power - T{1});
-  return std::copysign(e / (T{2} + e), x);
+  const T offset = power - T{1}, scaled = power * p;
+  const T offset_low = power - (offset + T{1});
+  const T e = offset + scaled;
+  const T e_low = std::fma(power, p_low, (scaled - (e - offset)) + offset_low);
+  const T divisor = T{2} + e;
+  const T divisor_low = (e - (divisor - T{2})) + e_low;
+  const T inverse = T{1} / divisor;
+  const T quotient = e * inverse;
+  const T left = std::fma(-quotient, divisor, e) + std::fma(-quotient, divisor_low, e_low);
+  return std::copysign(std::fma(left, inverse, quotient), x);
 }
 
 }  // namespace math

@@ -64,24 +64,39 @@ HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, constants::exp2_lowest)), hn::Mul(p, power));
 }
 
-/// tanh x: odd, +-1 at +-inf, x itself for tiny x, NaN stays NaN. From e = e^(-2|x|) - 1, which keeps its relative accuracy at 0.
+/// tanh x: odd, +-1 at +-inf, x itself for tiny x, NaN stays NaN. tanh |x| = -e / (2 + e) with e = e^(-2|x|) - 1, which keeps its relative
+/// accuracy at 0; what the sums lose in rounding is carried along (the names ending in _low).
 template <class D>
 HWY_INLINE hn::Vec<D> tanh(D d, hn::Vec<D> x) {
   using T = hn::TFromD<D>;
   using constants = math::constants_of<T>;
-  const auto saturated = hn::Set(d, constants::tanh_saturated);
+  const auto saturated = hn::Set(d, constants::tanh_saturated), rounder = hn::Set(d, constants::rounder);
+  const auto one = hn::Set(d, T{1}), two = hn::Set(d, T{2});
   const auto magnitude = hn::Abs(x);
   const auto y = hn::Mul(hn::Set(d, T{-2}), hn::IfThenElse(hn::Gt(magnitude, saturated), saturated, magnitude));
-  const auto rounder = hn::Set(d, constants::rounder);
   const auto rounded = fused_mul_add(y, hn::Set(d, constants::log2_e), rounder);
   const auto n = hn::Sub(rounded, rounder);
-  auto r = fused_mul_add(n, hn::Set(d, -constants::ln_2), y);
-  r = fused_mul_add(n, hn::Set(d, -constants::ln_2_low), r);
-  const auto p = fused_mul_add(hn::Mul(r, r), polynomial<0>(d, r, constants::expm1_polynomial), r);  // e^r - 1
+  const auto coarse = fused_mul_add(n, hn::Set(d, -constants::ln_2), y);
+  const auto minus_ln_2_low = hn::Set(d, -constants::ln_2_low);
+  const auto r = fused_mul_add(n, minus_ln_2_low, coarse);
+  const auto r_low = fused_mul_add(n, minus_ln_2_low, hn::Sub(coarse, r));
+  // p + p_low = e^r - 1
+  const auto curved = hn::Mul(hn::Mul(r, r), polynomial<0>(d, r, constants::expm1_polynomial));
+  const auto p = hn::Add(r, curved);
+  const auto p_low = hn::Add(hn::Sub(curved, hn::Sub(p, r)), r_low);
+  // e + e_low = 2^n (p + p_low) + (2^n - 1)
   const hn::RebindToSigned<D> integer;
   const auto power = hn::BitCast(d, hn::ShiftLeft<constants::mantissa_bits>(hn::BitCast(integer, rounded)));
-  const auto e = fused_mul_add(power, p, hn::Sub(power, hn::Set(d, T{1})));
-  return hn::CopySign(hn::Div(e, hn::Add(hn::Set(d, T{2}), e)), x);
+  const auto offset = hn::Sub(power, one), scaled = hn::Mul(power, p);
+  const auto offset_low = hn::Sub(power, hn::Add(offset, one));
+  const auto e = hn::Add(offset, scaled);
+  const auto e_low = fused_mul_add(power, p_low, hn::Add(hn::Sub(scaled, hn::Sub(e, offset)), offset_low));
+  const auto divisor = hn::Add(two, e);
+  const auto divisor_low = hn::Add(hn::Sub(e, hn::Sub(divisor, two)), e_low);
+  const auto inverse = hn::Div(one, divisor);
+  const auto quotient = hn::Mul(e, inverse), minus_quotient = hn::Neg(quotient);
+  const auto left = hn::Add(fused_mul_add(minus_quotient, divisor, e), fused_mul_add(minus_quotient, divisor_low, e_low));
+  return hn::CopySign(fused_mul_add(left, inverse, quotient), x);
 }
 
 /// x * (high + low), rounded once but for the rounding of x * low; math::split_scale gives the constants.
