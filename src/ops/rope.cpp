@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "math/elementary.hpp"
+#include <math/elementary.hpp>
 
 namespace rapt {
 inline namespace v0 {
