@@ -22,8 +22,8 @@ constexpr int max_rank = 8;
 /// One tensor of an open file: contiguous, row-major, little-endian. Valid as long as the file, or a copy of it, is.
 struct RAPT_API tensor {
   std::string_view name;
-  std::string_view type_name;      ///< as in the file: "F32"
-  std::optional<dtype> type;       ///< empty: a type that rapt does not compute with (I32, F8_E4M3, ...); the bytes can still be had
+  std::string_view type_name;  ///< as in the file: "F32"
+  std::optional<dtype> type;   ///< empty: a type that rapt does not compute with (I32, F8_E4M3, ...); the bytes can still be had
   index_t extents[max_rank] = {};
   int rank = 0;
   std::span<const std::byte> bytes;  ///< begins anywhere: a file may place elements at any byte

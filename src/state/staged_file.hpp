@@ -1,0 +1,63 @@
+// A safetensors file whose header has been read and checked and whose data has not been touched yet: loading compares configs and shapes in between.
+#pragma once
+#include <rapt/core/buffer.hpp>
+#include <state/file_io.hpp>
+#include <state/header.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace safetensors {
+
+struct file::impl {
+  std::string source;
+  header index;
+  bool ours = false;
+  const std::byte* data = nullptr;
+  buffer owned;
+  detail::mapping mapped;
+
+  tensor get(const header_tensor& entry) const;
+};
+
+class staged_file {
+ public:
+  /// `where` begins every message: "load_state: ". Throws io_error, format_error, checksum_error, version_error.
+  staged_file(const std::string& where, const std::string& path);
+  /// The bytes must outlive the file.
+  staged_file(const std::string& where, std::span<const std::byte> bytes);
+
+  const header& index() const { return index_; }
+  bool is_rapt_state() const { return ours_; }
+  /// "load_state: model.safetensors: "
+  const std::string& where() const { return where_; }
+  /// Reads, or maps, the data and verifies what the header says of it.
+  file finish(bool map = false) &&;
+
+ private:
+  header read_header();
+  std::string source_, where_;
+  std::optional<detail::input_file> input_;
+  std::span<const std::byte> bytes_;
+  std::uint64_t data_begin_ = 0;
+  header index_;
+  bool ours_ = false;
+};
+
+/// The metadata keys and values that make a file one of rapt's.
+inline constexpr std::string_view format_key = "rapt.format", format_value = "state", version_key = "rapt.version", version_value = "1.0",
+                                  header_checksum_key = "rapt.header_xxh3", checksum_prefix = "xxh3.", required_prefix = "rapt.req.",
+                                  pad_prefix = "pad.";
+constexpr std::uint64_t file_alignment = 64;
+
+/// True where the header is one of rapt's, and then it satisfies all that the header alone can show. head: the file's first bytes up to the data.
+bool check_header_rules(const header& index, std::span<const std::byte> head, const std::string& where);
+/// Checksums of the tensors, zeros of the pads.
+void check_data_rules(const header& index, const std::byte* data, const std::string& where);
+/// XXH3-64 over the length and the header with the digits at `digits` read as zeros.
+std::string header_checksum(std::span<const std::byte> head, std::size_t digits);
+/// Where the 16 digits of the header's checksum stand in a head that rapt wrote; npos if nowhere.
+std::size_t find_header_digits(std::span<const std::byte> head);
+
+}  // namespace safetensors
+}  // namespace v0
+}  // namespace rapt

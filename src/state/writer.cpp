@@ -1,0 +1,168 @@
+#include <core/hash.hpp>
+#include <nlohmann/json.hpp>
+#include <state/staged_file.hpp>
+
+#include <algorithm>
+
+namespace rapt {
+inline namespace v0 {
+namespace safetensors {
+namespace {
+
+std::string json_text(std::string_view text) {
+  try {
+    return nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) { raise(errc::config, "safetensors::writer: " + in_quotes(text) + " is not UTF-8"); }
+}
+
+}  // namespace
+
+/// Where everything goes, and the header with zeros for digits that are known only when the data has been seen.
+struct writer::layout {
+  std::vector<const entry*> order;
+  std::vector<std::uint64_t> begins;
+  std::vector<std::size_t> digits;  ///< of each tensor's checksum, in head
+  std::size_t header_digits = 0;
+  std::string head;
+  std::uint64_t data_bytes = 0;
+
+  void set_digits(std::size_t at, const std::string& hex) { head.replace(at, hex.size(), hex); }
+  void seal() { set_digits(header_digits, header_checksum(std::as_bytes(std::span(head)), header_digits)); }
+};
+
+void writer::add(entry tensor) {
+  const std::string name = "safetensors::writer: tensor " + in_quotes(tensor.name);
+  if (tensor.name == "__metadata__" || tensor.name.starts_with(pad_prefix)) raise(errc::config, name + ": the name is reserved");
+  for (const entry& other : tensors_)
+    if (other.name == tensor.name) raise(errc::config, name + " is there already");
+  if (tensor.shape.size() > max_rank) raise(errc::shape, name + " has rank " + std::to_string(tensor.shape.size()) + "; at most 8 is possible");
+  index_t product = size_of(tensor.type);
+  for (const index_t extent : tensor.shape)
+    if (extent < 0 || !multiply_fits(product, extent, product)) raise(errc::shape, name + ": an extent is negative, or the bytes exceed 2^63 - 1");
+  tensor.num_bytes = static_cast<std::uint64_t>(product);
+  if (!tensor.fill && tensor.bytes.size() != tensor.num_bytes)
+    raise(errc::shape, name + " has " + std::to_string(tensor.bytes.size()) + " bytes; dtype and shape need " + std::to_string(tensor.num_bytes));
+  tensors_.push_back(std::move(tensor));
+}
+
+writer& writer::add(std::string name, dtype type, std::vector<index_t> shape, std::span<const std::byte> bytes) {
+  add(entry{std::move(name), type, std::move(shape), 0, bytes, nullptr});
+  return *this;
+}
+
+writer& writer::add(std::string name, dtype type, std::vector<index_t> shape, fill_function fill) {
+  if (!fill) raise(errc::config, "safetensors::writer: tensor " + in_quotes(name) + " has an empty fill function");
+  add(entry{std::move(name), type, std::move(shape), 0, {}, std::move(fill)});
+  return *this;
+}
+
+writer& writer::add_metadata(std::string key, std::string value) {
+  if (key == format_key || key == version_key || key == header_checksum_key || key.starts_with(checksum_prefix))
+    raise(errc::config, "safetensors::writer: metadata key " + in_quotes(key) + " is the writer's own");
+  for (const auto& [other, unused] : metadata_)
+    if (other == key) raise(errc::config, "safetensors::writer: metadata key " + in_quotes(key) + " is there already");
+  metadata_.emplace_back(std::move(key), std::move(value));
+  return *this;
+}
+
+writer::layout writer::place() const {
+  if (tensors_.empty()) raise(errc::config, "safetensors::writer: a state without tensors");
+  layout all;
+  for (const entry& tensor : tensors_) all.order.push_back(&tensor);
+  std::sort(all.order.begin(), all.order.end(), [](const entry* a, const entry* b) { return a->name < b->name; });
+
+  std::string tensors;
+  std::uint64_t end = 0;
+  int num_pads = 0;
+  const auto describe = [&](std::string_view name, std::string_view type, const std::string& shape, std::uint64_t bytes) {
+    tensors += ',' + json_text(name) + ":{\"dtype\":\"" + std::string(type) + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
+               std::to_string(end) + ',' + std::to_string(end + bytes) + "]}";
+    end += bytes;
+  };
+  for (const entry* tensor : all.order) {
+    if (const std::uint64_t pad = -end % file_alignment; pad != 0)
+      describe(std::string(pad_prefix) + std::to_string(num_pads++), "U8", std::to_string(pad), pad);
+    std::string shape;
+    for (const index_t extent : tensor->shape) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
+    all.begins.push_back(end);
+    describe(tensor->name, name_in_file(tensor->type), shape, tensor->num_bytes);
+  }
+  all.data_bytes = end;
+
+  // Checksums take part in the order of the keys like any other metadata.
+  constexpr std::size_t none = ~std::size_t{0};
+  struct key_value {
+    std::string key, value;
+    std::size_t tensor;
+  };
+  const std::string zeros(16, '0');
+  std::vector<key_value> metadata = {{std::string(format_key), std::string(format_value), none},
+                                     {std::string(version_key), std::string(version_value), none},
+                                     {std::string(header_checksum_key), zeros, all.order.size()}};
+  for (const auto& [key, value] : metadata_) metadata.push_back({key, value, none});
+  for (std::size_t i = 0; i < all.order.size(); ++i) metadata.push_back({std::string(checksum_prefix) + all.order[i]->name, zeros, i});
+  std::sort(metadata.begin(), metadata.end(), [](const key_value& a, const key_value& b) { return a.key < b.key; });
+
+  all.digits.resize(all.order.size() + 1);
+  all.head.assign(length_bytes, '\0');
+  all.head += "{\"__metadata__\":{";
+  for (std::size_t i = 0; i < metadata.size(); ++i) {
+    const auto& [key, value, tensor] = metadata[i];
+    all.head += (i > 0 ? "," : "") + json_text(key) + ':' + json_text(value);
+    if (tensor != none) all.digits[tensor] = all.head.size() - 1 - zeros.size();
+  }
+  all.header_digits = all.digits.back();
+  all.head += '}' + tensors + '}';
+  all.head.append(-all.head.size() % file_alignment, ' ');
+
+  const std::uint64_t length = all.head.size() - length_bytes;
+  if (length > max_header_bytes)
+    raise(errc::capacity, "safetensors::writer: the header has " + std::to_string(length) + " bytes; 100000000 is the most");
+  for (std::size_t i = 0; i < length_bytes; ++i) all.head[i] = static_cast<char>(length >> (8 * i));
+  return all;
+}
+
+std::vector<std::byte> writer::to_bytes() const {
+  layout all = place();
+  std::vector<std::byte> bytes(all.head.size() + all.data_bytes);
+  for (std::size_t i = 0; i < all.order.size(); ++i) {
+    const entry& tensor = *all.order[i];
+    const std::span<std::byte> to(bytes.data() + all.head.size() + all.begins[i], static_cast<std::size_t>(tensor.num_bytes));
+    if (tensor.fill)
+      tensor.fill(to);
+    else
+      std::copy(tensor.bytes.begin(), tensor.bytes.end(), to.begin());
+    all.set_digits(all.digits[i], detail::hex(detail::xxh3_64({to})));
+  }
+  all.seal();
+  std::memcpy(bytes.data(), all.head.data(), all.head.size());
+  return bytes;
+}
+
+void writer::to_file(const std::string& path) const {
+  layout all = place();
+  detail::replacement file(path, all.head.size() + all.data_bytes);
+  static constexpr std::byte zeros[file_alignment] = {};
+  std::vector<std::byte> filled;
+  std::uint64_t end = 0;
+  for (std::size_t i = 0; i < all.order.size(); ++i) {
+    const entry& tensor = *all.order[i];
+    std::span<const std::byte> bytes = tensor.bytes;
+    if (tensor.fill) {
+      filled.resize(static_cast<std::size_t>(tensor.num_bytes));
+      tensor.fill(filled);
+      bytes = filled;
+    }
+    all.set_digits(all.digits[i], detail::hex(detail::xxh3_64({bytes})));
+    file.write(all.head.size() + end, {zeros, static_cast<std::size_t>(all.begins[i] - end)});
+    file.write(all.head.size() + all.begins[i], bytes);
+    end = all.begins[i] + tensor.num_bytes;
+  }
+  all.seal();
+  file.write(0, std::as_bytes(std::span(all.head)));
+  file.commit();
+}
+
+}  // namespace safetensors
+}  // namespace v0
+}  // namespace rapt
