@@ -63,6 +63,13 @@ failure check_forward_call(const module_traits& module, const forward_call& call
   return {};
 }
 
+failure check_outside(const operand& y, const std::byte* memory, std::size_t bytes) {
+  operand held;
+  held.data = const_cast<std::byte*>(memory), held.type = dtype::u8;
+  held.len = 1, held.dim = static_cast<index_t>(bytes);
+  return check_disjoint({function, "y"}, y, "the memory of keys and values", held);
+}
+
 failure check_kv_config(const char* holder, const attention_config& held, const attention_config& module) {
   const auto differs = [&](const char* field, const std::string& came, const std::string& needed) {
     return failure{errc::config, "forward: " + std::string(holder) + " has " + field + " " + came + "; the module's is " + needed};

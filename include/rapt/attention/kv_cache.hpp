@@ -237,7 +237,8 @@ class basic_kv_cache {
   index_t capacity() const { return core_->pool.num_pages() * core_->pool.page_len(); }
   index_t num_free_pages() const { return core_->pool.num_free_pages(); }
   index_t num_sequences() const { return core_->pool.num_sequences(); }
-  /// Bytes of keys and values.
+  /// Keys and values of all layers.
+  const std::byte* data() const { return core_->memory.data(); }
   std::size_t bytes() const { return core_->memory.bytes(); }
   /// The id of the order of operations that made the contents; two where loaded contents came from another.
   const std::string& numerics() const { return core_->numerics; }

@@ -36,6 +36,8 @@ class RAPT_API context {
 
   int num_workers() const;
   isa instruction_set() const;
+  /// For people: "avx2", "portable (slow: no FMA hardware)".
+  std::string_view describe() const;
   /// The numeric contract's id of what this context computes: "cpu-v1".
   std::string_view numerics() const;
 
@@ -65,6 +67,8 @@ struct RAPT_API backend {
   static void rotate(context& ctx, const rotate_params& params, workspace& scratch) noexcept;
   static void append(context& ctx, const append_params& params, workspace& scratch) noexcept;
   static void attend(context& ctx, const attend_params& params, workspace& scratch) noexcept;
+  /// For people: which driver and kernels would run, "blocks of 96 rows, 6 x 16 tiles".
+  static std::string describe_attend(context& ctx, const attend_params& params);
   static void merge(context& ctx, const merge_params& params, workspace& scratch) noexcept;
   static void export_kv(context& ctx, const transfer_params& params) noexcept;
   static void import_kv(context& ctx, const transfer_params& params) noexcept;
