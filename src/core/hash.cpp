@@ -38,9 +38,9 @@ void hasher_128::add(std::string_view text) {
   add(std::as_bytes(std::span(text)));
 }
 
-std::string hasher_128::digits() const {
+hash_128 hasher_128::digest() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
-  return hex(hash.high64) + hex(hash.low64);
+  return {hash.high64, hash.low64};
 }
 
 }  // namespace detail

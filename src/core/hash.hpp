@@ -21,6 +21,10 @@ std::uint64_t xxh3_64(std::initializer_list<std::span<const std::byte>> parts);
 /// 16 lower-case hexadecimal digits, the most significant first.
 std::string hex(std::uint64_t value);
 
+struct hash_128 {
+  std::uint64_t high = 0, low = 0;
+};
+
 /// XXH3-128 of everything that was added, in order.
 class hasher_128 {
  public:
@@ -28,8 +32,7 @@ class hasher_128 {
   void add(std::span<const std::byte> bytes);
   /// The length too, so that "ab", "c" and "a", "bc" differ.
   void add(std::string_view text);
-  /// 32 lower-case hexadecimal digits.
-  std::string digits() const;
+  hash_128 digest() const;
 
  private:
   struct free_state {
