@@ -125,8 +125,7 @@ bool page_pool::reserve(const request& wanted) {
     const std::int32_t copy = take();
     std::copy_n(&positions_[at(last * page_len_)], page_len_, &positions_[at(copy * page_len_)]);
     copies_.push_back({last, copy});
-    --references_[at(last)];
-    last = copy;
+    last = copy;  // the shared page stays referenced until commit, so that nobody writes into what a rollback gives back
   }
   for (index_t i = 0; i < new_pages; ++i) s.table.push_back(take());
   for (index_t i = 0; i < wanted.count; ++i) {
@@ -138,7 +137,10 @@ bool page_pool::reserve(const request& wanted) {
 }
 
 void page_pool::commit() noexcept {
-  for (const undo& u : undo_) slots_[at(u.slot)].kv_len = u.kv_len + u.count;
+  for (const undo& u : undo_) {
+    slots_[at(u.slot)].kv_len = u.kv_len + u.count;
+    if (u.replaced >= 0) release_page(u.replaced);
+  }
   undo_.clear();
   copies_.clear();
   open_ = false;
@@ -156,7 +158,6 @@ void page_pool::rollback() noexcept {
     if (u->replaced < 0) continue;
     release_page(s.table.back());
     s.table.back() = u->replaced;
-    ++references_[at(u->replaced)];
   }
   undo_.clear();
   copies_.clear();
