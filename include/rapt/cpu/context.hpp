@@ -20,7 +20,7 @@ RAPT_API std::vector<isa> available_isas();
 
 struct context_options {
   int num_threads = 0;           ///< of the own pool, the caller included; 0: all processors that the process may use
-  std::optional<executor> pool;  ///< the program's threads instead of an own pool
+  std::optional<executor> pool = std::nullopt;  ///< the program's threads instead of an own pool
   bool grow = true;              ///< false: a call that needs more workspace than was reserved throws capacity_error
   cpu::isa instruction_set = isa::automatic;  ///< one that the CPU lacks is config_error
 };
