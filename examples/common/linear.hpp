@@ -26,9 +26,12 @@ class linear {
   /// Tensor name.weight [out_dim, in_dim] and, where the file has it, name.bias [out_dim].
   linear(rapt::cpu::context& ctx, const rapt::safetensors::file& file, const std::string& name) {
     const rapt::safetensors::tensor weight = file.at(name + ".weight");
-    if (weight.type == rapt::dtype::f16) pack<rapt::f16>(ctx, file, weight, name);
-    else if (weight.type == rapt::dtype::bf16) pack<rapt::bf16>(ctx, file, weight, name);
-    else pack<float>(ctx, file, weight, name);
+    if (weight.type == rapt::dtype::f16)
+      pack<rapt::f16>(ctx, file, weight, name);
+    else if (weight.type == rapt::dtype::bf16)
+      pack<rapt::bf16>(ctx, file, weight, name);
+    else
+      pack<float>(ctx, file, weight, name);
   }
 
   /// y [rows, out_dim] = x [rows, in_dim] * weight^T + bias.

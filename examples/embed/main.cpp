@@ -38,7 +38,8 @@ int check(rapt::cpu::context& ctx, const embed::encoder& model, const embed::wor
     for (std::size_t k = 0; k < truth.size(); ++k) error = std::max(error, std::abs(vectors[i][k] - truth[k]));
     different += model.embed(ctx, {ids[i]}).front() != vectors[i];
   }
-  std::printf("%zu texts in one padded batch: largest error %.1e (at most %.0e), %zu differ from the text alone\n", texts.size(), error, tolerance, different);
+  std::printf("%zu texts in one padded batch: largest error %.1e (at most %.0e), %zu differ from the text alone\n", texts.size(), error, tolerance,
+              different);
   return error <= tolerance && different == 0 && !texts.empty() ? 0 : 1;
 }
 
@@ -71,7 +72,8 @@ int main(int argc, char** argv) {
   app.add_option("texts", texts, "sentences")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   if (!std::filesystem::exists(models + "/minilm-l6-v2.safetensors")) {
-    std::fprintf(stderr, "skipped: %s/minilm-l6-v2.safetensors is not there (python3 examples/models/fetch.py minilm --out %s)\n", models.c_str(), models.c_str());
+    std::fprintf(stderr, "skipped: %s/minilm-l6-v2.safetensors is not there (python3 examples/models/fetch.py minilm --out %s)\n", models.c_str(),
+                 models.c_str());
     return 77;
   }
   try {

@@ -35,9 +35,9 @@ bool matches(rapt::cpu::context& ctx, decoder& model, const tokenizer& tokenizer
   for (const token_id id : prompt) logits = one_by_one.feed(ctx, std::span(&id, 1));
   const bool same_bits = common::hash_bits(logits.data(), logits.size()) == prompt_hash;
 
-  std::printf("%s: prompt ids %s, %zu greedy ids %s, first logits within %.1e, prompt token by token %s\n", expected.at("name").get<std::string>().c_str(),
-              prompt == prompt_ids ? "as expected" : "DIFFER", greedy.size(), greedy == greedy_ids ? "as expected" : "DIFFER", error,
-              same_bits ? "gives the same bits" : "gives OTHER bits");
+  std::printf("%s: prompt ids %s, %zu greedy ids %s, first logits within %.1e, prompt token by token %s\n",
+              expected.at("name").get<std::string>().c_str(), prompt == prompt_ids ? "as expected" : "DIFFER", greedy.size(),
+              greedy == greedy_ids ? "as expected" : "DIFFER", error, same_bits ? "gives the same bits" : "gives OTHER bits");
   return prompt == prompt_ids && greedy == greedy_ids && error <= tolerance && same_bits;
 }
 

@@ -11,8 +11,13 @@ common::rows as_rows(std::vector<float>& memory, rapt::index_t num_rows, rapt::i
 }
 
 rapt::attention_config attention_of_smollm2(rapt::dtype kv_dtype) {
-  return {.model_dim = decoder::model_dim, .num_heads = 9, .num_kv_heads = 3, .head_dim = 64, .causal = true,
-          .rope = rapt::rope_config{.theta = 100'000.0}, .kv_dtype = kv_dtype};
+  return {.model_dim = decoder::model_dim,
+          .num_heads = 9,
+          .num_kv_heads = 3,
+          .head_dim = 64,
+          .causal = true,
+          .rope = rapt::rope_config{.theta = 100'000.0},
+          .kv_dtype = kv_dtype};
 }
 
 }  // namespace

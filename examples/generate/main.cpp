@@ -43,10 +43,10 @@ void report_cache(const generate::session& text) {
   rapt::attention_config replicated = text.cache().config();
   replicated.num_kv_heads = replicated.num_heads;
   const double mb = 1e-6, used = double(text.kv_len()) / double(text.cache().limits().max_tokens);
-  std::fprintf(stderr, "cache: %lld tokens in 30 layers, %s, %.2f MB of %.2f MB; with keys and values replicated per query head it would be %.2f MB\n",
-               static_cast<long long>(text.kv_len()), std::string(rapt::name_of(*text.cache().config().kv_dtype)).c_str(),
-               mb * used * double(text.cache().bytes()), mb * double(text.cache().bytes()),
-               mb * double(rapt::cache_bytes(replicated, text.cache().limits())));
+  std::fprintf(
+      stderr, "cache: %lld tokens in 30 layers, %s, %.2f MB of %.2f MB; with keys and values replicated per query head it would be %.2f MB\n",
+      static_cast<long long>(text.kv_len()), std::string(rapt::name_of(*text.cache().config().kv_dtype)).c_str(),
+      mb * used * double(text.cache().bytes()), mb * double(text.cache().bytes()), mb * double(rapt::cache_bytes(replicated, text.cache().limits())));
 }
 
 int run(const options& o) {
@@ -61,7 +61,8 @@ int run(const options& o) {
   if (!o.resume.empty()) saved_len = generate::saved_ids(o.resume).size();
   const auto max_tokens = static_cast<rapt::index_t>(std::max(prompt.size(), saved_len)) + o.tokens;
   if (max_tokens > generate::decoder::max_positions)
-    throw std::runtime_error(std::to_string(max_tokens) + " tokens were asked for; the model has " + std::to_string(generate::decoder::max_positions) + " positions");
+    throw std::runtime_error(std::to_string(max_tokens) + " tokens were asked for; the model has " +
+                             std::to_string(generate::decoder::max_positions) + " positions");
   generate::session text(ctx, model, max_tokens);
   generate::sampler sampler(o.temperature, o.seed);
 
@@ -136,8 +137,8 @@ int main(int argc, char** argv) {
   app.add_option("--check", o.check, "compare with this file of expected ids and logits (expected.json), and write nothing");
   CLI11_PARSE(app, argc, argv);
   if (!std::filesystem::exists(o.models + "/smollm2-135m-f16.safetensors")) {
-    std::fprintf(stderr, "skipped: %s/smollm2-135m-f16.safetensors is not there (python3 examples/models/fetch.py smollm2 --out %s)\n", o.models.c_str(),
-                 o.models.c_str());
+    std::fprintf(stderr, "skipped: %s/smollm2-135m-f16.safetensors is not there (python3 examples/models/fetch.py smollm2 --out %s)\n",
+                 o.models.c_str(), o.models.c_str());
     return 77;
   }
   try {

@@ -41,8 +41,8 @@ parity compare(const rapt::safetensors::file& expected, const std::string& name,
 
 int run(const options& o) {
   rapt::cpu::context ctx({.num_threads = o.threads});
-  const rapt::attention_config config{.model_dim = model_dim, .num_heads = 9, .num_kv_heads = 3, .head_dim = 64, .causal = true,
-                                      .rope = rapt::rope_config{.theta = 100'000.0}};
+  const rapt::attention_config config{
+      .model_dim = model_dim, .num_heads = 9, .num_kv_heads = 3, .head_dim = 64, .causal = true, .rope = rapt::rope_config{.theta = 100'000.0}};
   const auto weights = rapt::safetensors::open(o.models + "/smollm2-layer0.safetensors");
   const auto data = rapt::safetensors::open(o.models + "/smollm2_layer0_case.safetensors");
   const rapt::multi_head_attention<float> layer(ctx, config, rapt::hugging_face_weights(weights, "model.layers.0.self_attn."));
@@ -67,7 +67,8 @@ int run(const options& o) {
     layer.forward(ctx, rapt::view(x.data(), len, model_dim), step.layer(0), rapt::view(y.data(), len, model_dim));
     step.commit();
     const parity found = compare(data, "y" + number, y);
-    std::printf("%6lld  %.2e   %.2e   %s\n", static_cast<long long>(sequence.kv_len()), found.error, found.bound, found.error <= found.bound ? "ok" : "TOO FAR");
+    std::printf("%6lld  %.2e   %.2e   %s\n", static_cast<long long>(sequence.kv_len()), found.error, found.bound,
+                found.error <= found.bound ? "ok" : "TOO FAR");
     good &= found.error <= found.bound;
     if (call >= saved_calls) hash = hash * 1099511628211u ^ common::hash_bits(y.data(), y.size());
     if (call + 1 == saved_calls && !o.save.empty()) {

@@ -31,8 +31,8 @@ struct stack {
   std::vector<rapt::multi_head_attention<float>> layers;
 
   stack(rapt::cpu::context& ctx, rapt::dtype kv_dtype, std::uint64_t seed) {
-    const rapt::attention_config config{.model_dim = model_dim, .num_heads = 6, .num_kv_heads = 2, .head_dim = 20, .causal = true,
-                                        .rope = rapt::rope_config{}, .kv_dtype = kv_dtype};
+    const rapt::attention_config config{
+        .model_dim = model_dim, .num_heads = 6, .num_kv_heads = 2, .head_dim = 20, .causal = true, .rope = rapt::rope_config{}, .kv_dtype = kv_dtype};
     for (int l = 0; l < num_layers; ++l)
       layers.emplace_back(ctx, config, rapt::random_weights<float>(config, seed + static_cast<std::uint64_t>(l), {.init_gain = 3}).views);
   }
@@ -45,7 +45,8 @@ struct stack {
     for (std::size_t r = 0; r < tokens.size(); ++r) embed(tokens[r], x.data() + r * model_dim);
     rapt::step step = cache.begin_step(entries);
     for (int l = 0; l < num_layers; ++l) {
-      layers[static_cast<std::size_t>(l)].forward(ctx, rapt::view(x.data(), num_rows, model_dim), step.layer(l), rapt::view(y.data(), num_rows, model_dim));
+      layers[static_cast<std::size_t>(l)].forward(ctx, rapt::view(x.data(), num_rows, model_dim), step.layer(l),
+                                                  rapt::view(y.data(), num_rows, model_dim));
       for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
     }
     step.commit();
@@ -64,8 +65,12 @@ struct client {
 class server {
  public:
   server(rapt::cpu::context& ctx, const stack& model, int num_clients, std::uint64_t seed)
-      : ctx_(ctx), model_(model), cache_(ctx, model.layers.front().config(), {.num_layers = num_layers, .max_tokens = max_sequences * max_len, .max_sequences = max_sequences, .page_len = 16}),
-        random_(seed), to_come_(num_clients) {}
+      : ctx_(ctx),
+        model_(model),
+        cache_(ctx, model.layers.front().config(),
+               {.num_layers = num_layers, .max_tokens = max_sequences * max_len, .max_sequences = max_sequences, .page_len = 16}),
+        random_(seed),
+        to_come_(num_clients) {}
 
   void run() {
     while (to_come_ > 0 || !active_.empty()) {
@@ -77,10 +82,10 @@ class server {
 
   const std::vector<client>& finished() const { return finished_; }
   void report() const {
-    std::printf("served: %zu sequences of 1 to %zu tokens, %d forked, %d cut back, %d steps of up to %zu sequences and %zu rows\n", finished_.size(), longest_,
-                num_forks_, num_cuts_, num_steps_, most_sequences_, most_rows_);
-    std::printf("cache: %.2f MB, at most %lld of %lld pages in use, %lld free at the end\n", 1e-6 * double(cache_.bytes()), static_cast<long long>(most_pages_),
-                static_cast<long long>(num_pages()), static_cast<long long>(cache_.num_free_pages()));
+    std::printf("served: %zu sequences of 1 to %zu tokens, %d forked, %d cut back, %d steps of up to %zu sequences and %zu rows\n", finished_.size(),
+                longest_, num_forks_, num_cuts_, num_steps_, most_sequences_, most_rows_);
+    std::printf("cache: %.2f MB, at most %lld of %lld pages in use, %lld free at the end\n", 1e-6 * double(cache_.bytes()),
+                static_cast<long long>(most_pages_), static_cast<long long>(num_pages()), static_cast<long long>(cache_.num_free_pages()));
   }
   bool all_pages_came_back() const { return cache_.num_free_pages() == num_pages() && cache_.num_sequences() == 0; }
 
@@ -192,7 +197,8 @@ int serve(int num_clients, std::uint64_t seed, int threads, rapt::dtype kv_dtype
     different += found;
     values += c.outputs.size();
   }
-  std::printf("time: %.2f s\nalone: %zu of %zu sequences have the same bits; %zu of %zu values differ\n", seconds, same_sequences, s.finished().size(), different, values);
+  std::printf("time: %.2f s\nalone: %zu of %zu sequences have the same bits; %zu of %zu values differ\n", seconds, same_sequences,
+              s.finished().size(), different, values);
   if (!s.all_pages_came_back()) std::printf("pages are missing from the cache\n");
   return different == 0 && values > 0 && s.all_pages_came_back() ? 0 : 1;
 }

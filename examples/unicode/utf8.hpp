@@ -9,7 +9,9 @@
 
 namespace unicode {
 
-struct code_range { std::uint32_t first, last; };
+struct code_range {
+  std::uint32_t first, last;
+};
 
 template <std::size_t n>
 bool contains(const code_range (&ranges)[n], std::uint32_t point) {
@@ -29,7 +31,11 @@ inline std::vector<character> characters(std::string_view text) {
   std::vector<character> out;
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xC2 && lead < 0xE0 ? 2
+                               : lead >= 0xE0 && lead < 0xF0 ? 3
+                               : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                             : 0;
     std::uint32_t point = length <= 1 ? lead : lead & (0x7Fu >> length);
     bool valid = length > 0 && i + length <= text.size();
     for (std::size_t j = 1; valid && j < length; ++j) {
