@@ -39,8 +39,8 @@ class staged_file {
   std::optional<detail::input_file> input_;
   std::span<const std::byte> bytes_;
   std::uint64_t data_begin_ = 0;
-  header index_;
   bool ours_ = false;
+  header index_;  // last: read_header() sets those above
 };
 
 /// The metadata keys and values that make a file one of rapt's.
