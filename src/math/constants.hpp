@@ -20,7 +20,7 @@ struct constants_of<float> {
   using bits_type = std::uint32_t;
   static constexpr int mantissa_bits = 23;
   static constexpr float rounder = 0x1.8p23f + 127.0f;
-  static constexpr float exp2_lowest = -127.0f;  // every exp2 below -126.5 is 0: bias + n is 0 there
+  static constexpr float exp2_lowest = -127.0f;  // every exp2 from -126.5 down is 0: bias + n is 0 there
   static constexpr const auto& exp2_polynomial = coefficients::exp2_float;
   static constexpr const auto& expm1_polynomial = coefficients::expm1_float;
   static constexpr float log2_e = coefficients::log2_e_float;

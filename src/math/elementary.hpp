@@ -55,7 +55,7 @@ inline T exp2_nonpositive(T x) {
   return p * power_of_two(rounded);
 }
 
-/// 2^x for every x. exp2(0) = 1, NaN stays NaN; 0 below -126.5 (float) or -1022.5 (double); inf from 128 or 1024 on.
+/// 2^x for every x. exp2(0) = 1, NaN stays NaN; 0 from -126.5 (float) or -1022.5 (double) down; inf from 128 or 1024 up.
 template <std::floating_point T>
 inline T exp2(T x) {
   constexpr T too_large = std::numeric_limits<T>::max_exponent;

@@ -48,7 +48,7 @@ HWY_INLINE hn::Vec<D> polynomial(D d, hn::Vec<D> x, const T (&c)[count]) {
 }
 
 /// 2^x for x <= 0 or NaN (right up to the largest exponent of the type, garbage above). exp2(0) = 1, exp2(-inf) = 0, NaN stays NaN;
-/// 0 below -126.5 (float) or -1022.5 (double), subnormal results just above that.
+/// 0 from -126.5 (float) or -1022.5 (double) down, subnormal results just above that.
 template <class D>
 HWY_INLINE hn::Vec<D> exp2_nonpositive(D d, hn::Vec<D> x) {
   using T = hn::TFromD<D>;
