@@ -69,6 +69,8 @@ class basic_sequence {
     if (core_) core_->pool.remove(slot_);
   }
 
+  /// False for a handle that was default-constructed or moved from; every other call on it is state_error.
+  bool valid() const { return core_ != nullptr; }
   /// Tokens that are committed.
   index_t kv_len() const { return core("kv_len").pool.kv_len(slot_); }
   /// Position of token `index`.
@@ -102,6 +104,12 @@ struct step_entry {
   const basic_sequence<Backend>& sequence;
   index_t count;                            ///< rows to append
   std::span<const index_t> positions = {};  ///< [count]; default: the index. Read during begin_step only
+};
+
+/// Canonical rows of one entry, k [count, num_kv_heads, head_dim] and v [count, num_kv_heads, value_dim], for import_layer.
+struct kv_bits {
+  const void* k = nullptr;
+  const void* v = nullptr;
 };
 
 /// Where one layer's forward reads and appends; see basic_step::layer.
@@ -245,6 +253,9 @@ class basic_kv_cache {
   /// Of the weights that made a layer's contents; empty where nothing has been appended.
   const fingerprint& layer_fingerprint(index_t layer) const { return core_->fingerprints.at(static_cast<std::size_t>(layer)); }
 
+  /// True for the cache's own sequences.
+  bool owns(const sequence_type& s) const { return s.core_ && s.core_ == core_; }
+
   /// Bits of tokens first.. of one sequence and layer, canonical: k [count, num_kv_heads, head_dim], v [count, num_kv_heads, value_dim] of kv_dtype.
   void export_layer(typename Backend::context& ctx, const sequence_type& s, index_t layer, index_t first, index_t count, void* k, void* v) const {
     if (s.core_ != core_ || layer < 0 || layer >= core_->limits.num_layers || first < 0 || count < 0 || first + count > s.kv_len())
@@ -252,14 +263,17 @@ class basic_kv_cache {
                              "; they must exist in a sequence of this cache");
     Backend::export_kv(ctx, {layer_base(layer), core_->pool.pages(s.slot_), 0, first, count, k, v});
   }
-  /// The bits of one layer for the only entry of an open step, in order of layers; stands in for a forward. `made_by` stamps the layer at commit.
-  void import_layer(typename Backend::context& ctx, step_type& step, index_t layer, const void* k, const void* v, const fingerprint& made_by) {
+  /// The bits of one layer for every entry of an open step, in order of layers; stands in for a forward. `made_by` stamps the layer at commit.
+  void import_layer(typename Backend::context& ctx, step_type& step, index_t layer, std::span<const kv_bits> bits, const fingerprint& made_by) {
     core& c = checked("import_layer");
-    if (step.core_ != core_ || c.rows.size() != 1) raise(errc::state, "kv_cache: import_layer needs an open step of this cache with one entry");
+    if (step.core_ != core_ || c.rows.size() != bits.size())
+      raise(errc::state, "kv_cache: import_layer needs an open step of this cache, and keys and values for each of its entries");
     raise_if(step.check_layer(layer, made_by, true));
-    const sequence_rows& rows = c.rows.front();
     step.copy_shared_pages(ctx, layer);
-    Backend::import_kv(ctx, {layer_base(layer), rows.pages, 0, rows.kv_len, rows.num_rows, const_cast<void*>(k), const_cast<void*>(v)});
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+      const sequence_rows& rows = c.rows[i];
+      Backend::import_kv(ctx, {layer_base(layer), rows.pages, 0, rows.kv_len, rows.num_rows, const_cast<void*>(bits[i].k), const_cast<void*>(bits[i].v)});
+    }
     step.mark_forwarded(layer, made_by);
   }
   /// For loaders: contents made under another id have come in.

@@ -81,6 +81,11 @@ class basic_projected_kv {
     return kv;
   }
 
+  /// For loaders: the contents were made under this id.
+  void note_numerics(const std::string& id) {
+    if (numerics_.find(id) == std::string::npos) numerics_ += " + " + id;
+  }
+
   // For forward, not for callers.
   failure check_writable() const {
     if (!is_static_) return {};
