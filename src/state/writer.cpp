@@ -19,7 +19,7 @@ std::string json_text(std::string_view text) {
 
 /// Where everything goes, and the header with zeros for digits that are known only when the data has been seen.
 struct writer::layout {
-  std::vector<const entry*> order;
+  std::vector<const std::pair<const std::string, entry>*> order;
   std::vector<std::uint64_t> begins;
   std::vector<std::size_t> digits;  ///< of each tensor's checksum, in head
   std::size_t header_digits = 0;
@@ -30,46 +30,47 @@ struct writer::layout {
   void seal() { set_digits(header_digits, header_checksum(std::as_bytes(std::span(head)), header_digits)); }
 };
 
-void writer::add(entry tensor) {
-  const std::string name = "safetensors::writer: tensor " + in_quotes(tensor.name);
-  if (tensor.name == "__metadata__" || tensor.name.starts_with(pad_prefix)) raise(errc::config, name + ": the name is reserved");
-  for (const entry& other : tensors_)
-    if (other.name == tensor.name) raise(errc::config, name + " is there already");
+void writer::add(std::string key, entry tensor) {
+  const std::string name = "safetensors::writer: tensor " + in_quotes(key);
+  if (key == "__metadata__" || key.starts_with(pad_prefix)) raise(errc::config, name + ": the name is reserved");
+  if (tensors_.contains(key)) raise(errc::config, name + " is there already");
   if (tensor.shape.size() > max_rank) raise(errc::shape, name + " has rank " + std::to_string(tensor.shape.size()) + "; at most 8 is possible");
   index_t product = size_of(tensor.type);
-  for (const index_t extent : tensor.shape)
-    if (extent < 0 || !multiply_fits(product, extent, product)) raise(errc::shape, name + ": an extent is negative, or the bytes exceed 2^63 - 1");
-  tensor.num_bytes = static_cast<std::uint64_t>(product);
+  bool zero = false;
+  for (const index_t extent : tensor.shape) {
+    zero |= extent == 0;
+    if (extent < 0 || !multiply_fits(product, std::max<index_t>(extent, 1), product))
+      raise(errc::shape, name + ": an extent is negative, or the bytes exceed 2^63 - 1");
+  }
+  tensor.num_bytes = zero ? 0 : static_cast<std::uint64_t>(product);
   if (!tensor.fill && tensor.bytes.size() != tensor.num_bytes)
     raise(errc::shape, name + " has " + std::to_string(tensor.bytes.size()) + " bytes; dtype and shape need " + std::to_string(tensor.num_bytes));
-  tensors_.push_back(std::move(tensor));
+  tensors_.emplace(std::move(key), std::move(tensor));
 }
 
 writer& writer::add(std::string name, dtype type, std::vector<index_t> shape, std::span<const std::byte> bytes) {
-  add(entry{std::move(name), type, std::move(shape), 0, bytes, nullptr});
+  add(std::move(name), entry{type, std::move(shape), 0, bytes, nullptr});
   return *this;
 }
 
 writer& writer::add(std::string name, dtype type, std::vector<index_t> shape, fill_function fill) {
   if (!fill) raise(errc::config, "safetensors::writer: tensor " + in_quotes(name) + " has an empty fill function");
-  add(entry{std::move(name), type, std::move(shape), 0, {}, std::move(fill)});
+  add(std::move(name), entry{type, std::move(shape), 0, {}, std::move(fill)});
   return *this;
 }
 
 writer& writer::add_metadata(std::string key, std::string value) {
   if (key == format_key || key == version_key || key == header_checksum_key || key.starts_with(checksum_prefix))
     raise(errc::config, "safetensors::writer: metadata key " + in_quotes(key) + " is the writer's own");
-  for (const auto& [other, unused] : metadata_)
-    if (other == key) raise(errc::config, "safetensors::writer: metadata key " + in_quotes(key) + " is there already");
-  metadata_.emplace_back(std::move(key), std::move(value));
+  if (metadata_.contains(key)) raise(errc::config, "safetensors::writer: metadata key " + in_quotes(key) + " is there already");
+  metadata_.emplace(std::move(key), std::move(value));
   return *this;
 }
 
 writer::layout writer::place() const {
   if (tensors_.empty()) raise(errc::config, "safetensors::writer: a state without tensors");
   layout all;
-  for (const entry& tensor : tensors_) all.order.push_back(&tensor);
-  std::sort(all.order.begin(), all.order.end(), [](const entry* a, const entry* b) { return a->name < b->name; });
+  for (const auto& named : tensors_) all.order.push_back(&named);
 
   std::string tensors;
   std::uint64_t end = 0;
@@ -79,13 +80,14 @@ writer::layout writer::place() const {
                std::to_string(end) + ',' + std::to_string(end + bytes) + "]}";
     end += bytes;
   };
-  for (const entry* tensor : all.order) {
+  for (const auto* named : all.order) {
+    const auto& [name, tensor] = *named;
     if (const std::uint64_t pad = -end % file_alignment; pad != 0)
       describe(std::string(pad_prefix) + std::to_string(num_pads++), "U8", std::to_string(pad), pad);
     std::string shape;
-    for (const index_t extent : tensor->shape) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
+    for (const index_t extent : tensor.shape) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
     all.begins.push_back(end);
-    describe(tensor->name, name_in_file(tensor->type), shape, tensor->num_bytes);
+    describe(name, name_in_file(tensor.type), shape, tensor.num_bytes);
   }
   all.data_bytes = end;
 
@@ -100,7 +102,7 @@ writer::layout writer::place() const {
                                      {std::string(version_key), std::string(version_value), none},
                                      {std::string(header_checksum_key), zeros, all.order.size()}};
   for (const auto& [key, value] : metadata_) metadata.push_back({key, value, none});
-  for (std::size_t i = 0; i < all.order.size(); ++i) metadata.push_back({std::string(checksum_prefix) + all.order[i]->name, zeros, i});
+  for (std::size_t i = 0; i < all.order.size(); ++i) metadata.push_back({std::string(checksum_prefix) + all.order[i]->first, zeros, i});
   std::sort(metadata.begin(), metadata.end(), [](const key_value& a, const key_value& b) { return a.key < b.key; });
 
   all.digits.resize(all.order.size() + 1);
@@ -126,7 +128,7 @@ std::vector<std::byte> writer::to_bytes() const {
   layout all = place();
   std::vector<std::byte> bytes(all.head.size() + all.data_bytes);
   for (std::size_t i = 0; i < all.order.size(); ++i) {
-    const entry& tensor = *all.order[i];
+    const entry& tensor = all.order[i]->second;
     const std::span<std::byte> to(bytes.data() + all.head.size() + all.begins[i], static_cast<std::size_t>(tensor.num_bytes));
     if (tensor.fill)
       tensor.fill(to);
@@ -146,7 +148,7 @@ void writer::to_file(const std::string& path) const {
   std::vector<std::byte> filled;
   std::uint64_t end = 0;
   for (std::size_t i = 0; i < all.order.size(); ++i) {
-    const entry& tensor = *all.order[i];
+    const entry& tensor = all.order[i]->second;
     std::span<const std::byte> bytes = tensor.bytes;
     if (tensor.fill) {
       filled.resize(static_cast<std::size_t>(tensor.num_bytes));

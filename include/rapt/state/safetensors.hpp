@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -131,7 +132,6 @@ class RAPT_API writer {
 
  private:
   struct entry {
-    std::string name;
     dtype type;
     std::vector<index_t> shape;
     std::uint64_t num_bytes;
@@ -140,9 +140,9 @@ class RAPT_API writer {
   };
   struct layout;
   layout place() const;
-  void add(entry tensor);
-  std::vector<entry> tensors_;
-  std::vector<std::pair<std::string, std::string>> metadata_;
+  void add(std::string name, entry tensor);
+  std::map<std::string, entry, std::less<>> tensors_;
+  std::map<std::string, std::string, std::less<>> metadata_;
 };
 
 }  // namespace safetensors

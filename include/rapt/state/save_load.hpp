@@ -1,0 +1,229 @@
+// Saves modules, stored keys and values, and caches to state files (docs/state-files.md), and loads each back into its own place.
+//
+//   save_state(ctx, path, parts...)   writes one file at once and durably; io_error leaves the old file as it was
+//   save_state(ctx, parts...)         the same bytes in memory
+//   load_state(ctx, from, ...)        from a path or from bytes; whatever is thrown, the receiver is as it was
+//
+// Parts, in any combination: a module (its weights), projected_kv (static or stored), a kv_cache followed by its sequences.
+// Errors of loading: io_error, format_error, checksum_error, version_error; config_error where config or weights differ; capacity_error.
+#pragma once
+#include <rapt/attention/kv_cache.hpp>
+#include <rapt/attention/multi_head_attention.hpp>
+#include <rapt/attention/projected_kv.hpp>
+#include <rapt/state/file_weights.hpp>
+#include <rapt/state/state_file.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace detail {
+
+/// Puts the parts of one save into a builder; a cache is remembered for the sequences behind it.
+template <class Backend>
+class state_parts {
+ public:
+  using context = typename Backend::context;
+  explicit state_parts(context& ctx) : ctx_(ctx) {}
+
+  template <class T>
+  void put(const multi_head_attention<T, Backend>& module) {
+    builder_.describe(module.config(), module.config().numerics);
+    builder_.add_weights(module.weights(ctx_));
+  }
+  void put(const basic_projected_kv<Backend>& kv) {
+    if (kv.empty()) raise(errc::state, "save_state: a projected_kv that holds nothing");
+    const attention_config& c = kv.config();
+    builder_.describe(c, kv.numerics());
+    const kv_shape shape{*c.kv_dtype, kv.batch(), kv.kv_len(), kv.stored_heads(), c.head_dim, c.value_dim};
+    const index_t k_row = row_bytes(shape, shape.head_dim), v_row = row_bytes(shape, shape.value_dim);
+    builder_.add_projected(
+        kv.is_static() ? "static" : "projected", shape, kv.made_by(),
+        [this, &kv, k_row](std::span<std::byte> to) {
+          for (index_t b = 0; b < kv.batch(); ++b) kv.export_row(ctx_, b, to.data() + b * k_row, nullptr);
+        },
+        [this, &kv, v_row](std::span<std::byte> to) {
+          for (index_t b = 0; b < kv.batch(); ++b) kv.export_row(ctx_, b, nullptr, to.data() + b * v_row);
+        });
+  }
+  void put(const basic_kv_cache<Backend>& cache) {
+    if (cache_) raise(errc::state, "save_state: two caches; one file holds one");
+    cache_ = &cache;
+    builder_.describe(cache.config(), cache.numerics());
+    const cache_limits& limits = cache.limits();
+    builder_.add_cache(limits.num_layers, limits.page_len, limits.max_tokens, cache.config().num_kv_heads);
+    for (index_t l = 0; l < limits.num_layers; ++l) builder_.add_layer_fingerprint(l, cache.layer_fingerprint(l));
+  }
+  void put(const basic_sequence<Backend>& sequence) {
+    if (!cache_ || !cache_->owns(sequence)) raise(errc::state, "save_state: a sequence stands behind the cache that it belongs to");
+    const attention_config& c = cache_->config();
+    const index_t number = num_sequences_++, len = sequence.kv_len();
+    std::vector<index_t> positions(static_cast<std::size_t>(len));
+    for (index_t i = 0; i < len; ++i) positions[static_cast<std::size_t>(i)] = sequence.position(i);
+    builder_.add_sequence(number, std::move(positions));
+    for (index_t l = 0; l < cache_->limits().num_layers; ++l)
+      builder_.add_layer(
+          l, number, {*c.kv_dtype, 1, len, c.num_kv_heads, c.head_dim, c.value_dim},
+          [this, &sequence, l, len](std::span<std::byte> to) { cache_->export_layer(ctx_, sequence, l, 0, len, to.data(), nullptr); },
+          [this, &sequence, l, len](std::span<std::byte> to) { cache_->export_layer(ctx_, sequence, l, 0, len, nullptr, to.data()); });
+  }
+  void put(const std::vector<basic_sequence<Backend>>& sequences) {
+    for (const basic_sequence<Backend>& s : sequences) put(s);
+  }
+  const safetensors::writer& finish() {
+    if (cache_ && num_sequences_ == 0) raise(errc::state, "save_state: a cache without sequences");
+    return builder_.finish();
+  }
+
+ private:
+  static index_t row_bytes(const kv_shape& shape, index_t dim) { return shape.len * shape.heads * dim * size_of(shape.type); }
+  context& ctx_;
+  state_builder builder_;
+  const basic_kv_cache<Backend>* cache_ = nullptr;
+  index_t num_sequences_ = 0;
+};
+
+/// Loads the file's sequences into `receivers`, all or none. An empty sequence of the cache is filled; any other handle is replaced, and its sequence
+/// stays until the new one is complete.
+template <class Backend>
+void load_sequences(typename Backend::context& ctx, state_reader& file, basic_kv_cache<Backend>& cache,
+                    std::span<basic_sequence<Backend>* const> receivers, const load_options& options) {
+  const index_t num_layers = cache.limits().num_layers, n = static_cast<index_t>(receivers.size());
+  std::vector<fingerprint> made_by;
+  bool any = false;
+  for (index_t i = 0; i < n; ++i) any |= file.kv_len(i) > 0;
+  for (index_t l = 0; l < num_layers; ++l) {
+    made_by.push_back(file.made_by(std::to_string(l)));
+    if (any) file.require_weights("layer " + std::to_string(l), made_by.back(), cache.layer_fingerprint(l), options);
+  }
+
+  std::vector<basic_sequence<Backend>> fresh(receivers.size());
+  std::vector<step_entry<Backend>> entries;
+  std::vector<std::vector<index_t>> positions(receivers.size());
+  for (std::size_t i = 0; i < receivers.size(); ++i) {
+    const bool fill = cache.owns(*receivers[i]) && receivers[i]->kv_len() == 0;
+    if (!fill) fresh[i] = cache.add_sequence();
+    entries.push_back({fill ? *receivers[i] : fresh[i], file.kv_len(static_cast<index_t>(i)), {}});
+  }
+  cache.begin_step(entries);  // is there room? Closed again at once: the positions are not known before the data is read.
+  file.read();
+  for (std::size_t i = 0; i < receivers.size(); ++i) entries[i].positions = positions[i] = file.positions(static_cast<index_t>(i));
+  basic_step<Backend> step = cache.begin_step(entries);
+  std::vector<kv_bits> bits(receivers.size());
+  for (index_t l = 0; l < num_layers; ++l) {
+    for (std::size_t i = 0; i < receivers.size(); ++i) {
+      const std::string name = "layers." + std::to_string(l) + ".cache." + std::to_string(i) + ".";
+      bits[i] = {file.data(name + "k"), file.data(name + "v")};
+    }
+    cache.import_layer(ctx, step, l, bits, made_by[static_cast<std::size_t>(l)]);
+  }
+  if (any) cache.note_numerics(file.numerics());
+  step.commit();
+  for (std::size_t i = 0; i < receivers.size(); ++i)
+    if (fresh[i].valid()) *receivers[i] = std::move(fresh[i]);
+}
+
+template <class Backend>
+state_reader open_for_cache(const state_source& from, const basic_kv_cache<Backend>& cache, const load_options& options) {
+  state_reader file(from);
+  file.require_config(cache.config());
+  file.require_numerics(cache.numerics(), options);
+  if (file.num_layers() != cache.limits().num_layers)
+    raise(errc::config, file.where() + "layers: the file has a cache of " + std::to_string(file.num_layers()) + "; the receiver has " +
+                            std::to_string(cache.limits().num_layers));
+  return file;
+}
+
+template <class Backend>
+void load_projected(typename Backend::context& ctx, const state_source& from, const char* group, basic_projected_kv<Backend>& kv,
+                    const load_options& options) {
+  const bool is_static = std::string_view(group) == "static";
+  state_reader file(from);
+  file.require_config(kv.config());
+  file.require_numerics(kv.numerics(), options);
+  const kv_shape shape = file.projected(group);
+  const fingerprint made_by = is_static ? fingerprint() : file.made_by(group);
+  if (!is_static) file.require_weights(group, made_by, kv.made_by(), options);
+  file.read();
+  const std::string name = std::string(group) + ".";
+  basic_projected_kv<Backend> loaded = basic_projected_kv<Backend>::import(ctx, kv.config(), shape.batch, shape.len, shape.heads,
+                                                                           file.data(name + "k"), file.data(name + "v"), is_static, made_by);
+  loaded.note_numerics(file.numerics());
+  kv = std::move(loaded);
+}
+
+}  // namespace detail
+
+/// One file with all the parts. Throws io_error, state_error (nothing to save, a sequence without its cache), config_error (parts of two configs).
+template <class Context, class... Parts>
+void save_state(Context& ctx, const std::string& path, const Parts&... parts) {
+  detail::state_parts<backend_of<Context>> all(ctx);
+  (all.put(parts), ...);
+  all.finish().to_file(path);
+}
+/// The bytes of that file.
+template <class Context, class First, class... Parts>
+requires(!std::convertible_to<const First&, std::string>) std::vector<std::byte> save_state(Context& ctx, const First& first, const Parts&... parts) {
+  detail::state_parts<backend_of<Context>> all(ctx);
+  all.put(first);
+  (all.put(parts), ...);
+  return all.finish().to_bytes();
+}
+
+/// The only sequence of the file. An empty sequence of the cache is filled; any other handle is replaced once the new sequence is complete (until
+/// then the cache needs room for both).
+template <class Context>
+void load_state(Context& ctx, const state_source& from, basic_kv_cache<backend_of<Context>>& cache, basic_sequence<backend_of<Context>>& sequence,
+                const load_options& options = {}) {
+  detail::state_reader file = detail::open_for_cache(from, cache, options);
+  if (file.num_sequences() != 1)
+    raise(errc::config, file.where() + "sequences: the file has " + std::to_string(file.num_sequences()) + "; 1 was asked for (load into a vector)");
+  basic_sequence<backend_of<Context>>* const receiver = &sequence;
+  detail::load_sequences<backend_of<Context>>(ctx, file, cache, std::span(&receiver, 1), options);
+}
+/// All sequences of the file, in their order, as new ones; the vector's old contents go when the new are complete.
+template <class Context>
+void load_state(Context& ctx, const state_source& from, basic_kv_cache<backend_of<Context>>& cache,
+                std::vector<basic_sequence<backend_of<Context>>>& sequences, const load_options& options = {}) {
+  using sequence_type = basic_sequence<backend_of<Context>>;
+  detail::state_reader file = detail::open_for_cache(from, cache, options);
+  std::vector<sequence_type> loaded(static_cast<std::size_t>(file.num_sequences()));
+  std::vector<sequence_type*> receivers;
+  for (sequence_type& s : loaded) receivers.push_back(&s);
+  detail::load_sequences<backend_of<Context>>(ctx, file, cache, receivers, options);
+  sequences.swap(loaded);
+}
+
+/// Keys and values that store() wrote (projected.*).
+template <class Context>
+void load_state(Context& ctx, const state_source& from, basic_projected_kv<backend_of<Context>>& kv, const load_options& options = {}) {
+  raise_if(kv.check_writable());
+  detail::load_projected(ctx, from, "projected", kv, options);
+}
+/// Static keys and values (static.*), which are parameters and no cache.
+template <class Context>
+void load_static_kv(Context& ctx, const state_source& from, basic_projected_kv<backend_of<Context>>& kv, const load_options& options = {}) {
+  detail::load_projected(ctx, from, "static", kv, options);
+}
+
+/// Weights of the same config, in any of the layouts.
+template <class Context, class T>
+void load_state(Context& ctx, const state_source& from, multi_head_attention<T, backend_of<Context>>& module, const load_options& options = {}) {
+  detail::state_reader file(from);
+  file.require_config(module.config());
+  file.require_numerics(module.config().numerics, options);
+  if (!file.has_weights()) raise(errc::format, file.where() + "holds no weights");
+  file.read();
+  module = multi_head_attention<T, backend_of<Context>>(ctx, module.config(), file.weights());
+}
+/// A module of what the file says: config and weights.
+template <class T, class Context>
+multi_head_attention<T, backend_of<Context>> load_module(Context& ctx, const state_source& from) {
+  detail::state_reader file(from);
+  if (!file.has_weights()) raise(errc::format, file.where() + "holds no weights");
+  file.read();
+  return {ctx, file.config(), file.weights()};
+}
+/// The config of whatever the file holds.
+RAPT_API attention_config load_config(const state_source& from);
+
+}  // namespace v0
+}  // namespace rapt
