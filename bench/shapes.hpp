@@ -1,0 +1,88 @@
+// The shapes that benches run; there are no others. The small ones take milliseconds each: they are what ctest runs.
+#pragma once
+#include <rapt/attention/config.hpp>
+
+#include <array>
+#include <span>
+
+namespace bench {
+using rapt::index_t;
+
+/// A module and the rows that one forward takes.
+struct module_shape {
+  const char* name;
+  index_t batch, len, model_dim, num_heads, num_kv_heads, head_dim;
+  bool small;
+
+  rapt::attention_config config() const {
+    return {.model_dim = model_dim, .num_heads = num_heads, .num_kv_heads = num_kv_heads, .head_dim = head_dim};
+  }
+  index_t rows() const { return batch * len; }
+};
+constexpr std::array<module_shape, 4> forward_shapes{{
+    {"small", 1, 128, 512, 8, 8, 64, true},
+    {"medium", 1, 2048, 512, 8, 8, 64, false},
+    {"large", 1, 2048, 1024, 16, 16, 64, false},
+    {"xlarge", 1, 4096, 2048, 16, 4, 128, false},  // 64 MiB of scores in f32, for each head, were they kept
+}};
+
+/// Heads of attention alone.
+struct head_shape {
+  index_t num_heads, num_kv_heads, head_dim;
+};
+/// One query against many keys: the heads of an 8-billion-parameter Llama.
+constexpr head_shape decode_heads{32, 8, 128};
+/// Keys and values in L3, a little more than that, and far more.
+constexpr std::array<index_t, 4> decode_kv_lens{256, 1024, 8192, 32'768};
+constexpr index_t decode_small_kv_len = 256;
+
+/// Memory against length: the range in which a score matrix is still small, and on to where it is not.
+constexpr head_shape memory_heads{8, 8, 64};
+constexpr std::array<index_t, 8> memory_kv_lens{32, 64, 128, 256, 512, 4096, 16'384, 65'536};
+constexpr index_t memory_small_kv_len = 512;
+/// A whole prompt at once is quadratic in time.
+constexpr index_t memory_longest_prompt = 4096;
+
+/// Growing numbers of query heads; the shared variants let all of them read one KV head.
+constexpr std::array<index_t, 5> scaled_heads{1, 2, 4, 8, 16};
+constexpr index_t scaled_head_dim = 64;
+struct attended_lens {
+  const char* name;
+  index_t q_len, kv_len;
+  bool small;
+};
+constexpr std::array<attended_lens, 4> scaled_lens{{
+    {"prefill_short", 64, 64, true},
+    {"decode_short", 1, 256, true},
+    {"prefill", 512, 512, false},
+    {"decode", 1, 16'384, false},
+}};
+
+/// Cache bookkeeping and appends: a small model's attention.
+constexpr head_shape cache_heads{9, 3, 64};
+constexpr index_t cache_model_dim = 576;
+constexpr index_t cache_kv_len = 4100, cache_small_kv_len = 200;  // the last page is not full: a fork that appends copies it
+constexpr std::array<index_t, 3> appended_rows{1, 16, 128};
+constexpr std::array<index_t, 3> step_sequences{1, 8, 64};
+
+/// Training rows are stored once, test rows attend to them: a tabular model, 6 heads of 32.
+struct stored_shape {
+  const char* name;
+  index_t batch, q_len, kv_len;
+  bool small;
+};
+constexpr head_shape stored_heads{6, 6, 32};
+constexpr std::array<stored_shape, 2> stored_shapes{{{"small", 2, 32, 64, true}, {"large", 8, 512, 2048, false}}};
+
+/// States that are saved and loaded: layers and tokens of the cache shape, f16.
+struct state_shape {
+  const char* name;
+  index_t num_layers, kv_len;
+  bool small;
+};
+constexpr std::array<state_shape, 2> state_shapes{{{"small", 2, 64, true}, {"large", 30, 4096, false}}};
+
+/// Bytes of a buffer that no cache holds, for the plain read rate that decode is held against.
+constexpr index_t plain_read_bytes = index_t{1} << 29, plain_read_small_bytes = index_t{1} << 20;
+
+}  // namespace bench
