@@ -1,0 +1,112 @@
+// Keys and values into the packed layout: norm and rotation of keys in accumulators, then one rounding to the stored type.
+//
+// A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of a
+// row share one set of angles. Keys are transposed to [head_dim][16] in scratch and rounded on the way out; values are rounded row by row. Lanes and
+// columns that no key owns are left as they are.
+// Bound: reading the rows and writing the cache, and the angles' cos and sin.
+// Test: tests/cpu/append_test.cpp.
+#include <cpu/rotary.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace {
+constexpr index_t unit_keys = 64;
+
+template <class A>
+struct append_scratch {
+  A* c;      // [16][rope.dim / 2], as s
+  A* s;
+  A* rows;   // [16][head_dim]: the keys of one lane group
+  A* lanes;  // [head_dim][16]
+  std::byte* narrow;  // the same, rounded
+  A* value;  // [value_dim]
+  append_scratch(workspace& from, const append_params& p)
+      : c(from.take<A>(lane_group * p.rope.dim / 2)), s(from.take<A>(lane_group * p.rope.dim / 2)), rows(from.take<A>(lane_group * p.kv.head_dim)),
+        lanes(from.take<A>(lane_group * p.kv.head_dim)), narrow(from.take<std::byte>(lane_group * p.kv.head_dim * size_of(p.kv.type))),
+        value(from.take<A>(p.kv.value_dim)) {}
+};
+
+index_t units_of(const sequence_rows& s) { return s.num_rows == 0 ? 0 : ceil_div(s.kv_len + s.num_rows, unit_keys) - s.kv_len / unit_keys; }
+
+/// The first byte of `head` in the page that holds key `index`.
+std::byte* head_of_page(const packed_kv& kv, const sequence_rows& s, index_t index, index_t head) {
+  const index_t page = s.pages != nullptr ? s.pages[index / kv.page_len] : s.kv_batch;
+  return kv.base + page * kv.page_bytes + head * kv.head_bytes;
+}
+index_t slot_of(const packed_kv& kv, const sequence_rows& s, index_t index) { return s.pages != nullptr ? index % kv.page_len : index; }
+
+template <class A>
+class appender {
+ public:
+  appender(context& ctx, const append_params& p) : ctx_(ctx), p_(p), rows_(rows_of<A>(*ctx.internals().table)) {}
+
+  void run(workspace& scratch) const {
+    index_t num_units = 0, num_rows = 0;
+    for (index_t i = 0; i < p_.num_sequences; ++i) num_units += units_of(p_.sequences[i]), num_rows += p_.sequences[i].num_rows;
+    const index_t num_workers = workers_for(ctx_, num_units, num_rows * (p_.kv.num_heads * (p_.kv.head_dim + p_.kv.value_dim) * 4 + p_.rope.dim * 100));
+    const worker_scratch<append_scratch<A>> workers(scratch, num_workers, p_);
+    if (scratch.measuring()) return;
+    for_each_unit(ctx_, num_workers, num_units, [&](index_t worker, index_t unit) {
+      const sequence_rows* s = p_.sequences;
+      for (; unit >= units_of(*s); ++s) unit -= units_of(*s);
+      const index_t begin = (s->kv_len / unit_keys + unit) * unit_keys;
+      const index_t first = std::max(s->kv_len, begin), last = std::min(s->kv_len + s->num_rows, begin + unit_keys);
+      const append_scratch<A> own = workers.of(worker, p_);
+      for (index_t index = first; index < last;) {
+        const index_t count = std::min(lane_group - index % lane_group, last - index);
+        append_group(*s, index, count, own);
+        index += count;
+      }
+    });
+  }
+
+ private:
+  /// Keys [index, index + count), all in one lane group.
+  void append_group(const sequence_rows& s, index_t index, index_t count, const append_scratch<A>& own) const {
+    const packed_kv& kv = p_.kv;
+    const index_t size = size_of(kv.type), pairs = p_.rope.dim / 2, lane = index % lane_group, first = index - s.kv_len;
+    if (pairs > 0)
+      for (index_t i = 0; i < count; ++i) rope_angles(p_.rope, position_of(s, first + i), own.c + i * pairs, own.s + i * pairs);
+    for (index_t h = 0; h < kv.num_heads; ++h) {
+      std::byte* const page = head_of_page(kv, s, index, h);
+      const index_t slot = slot_of(kv, s, index);
+      const A* keys[lane_group];
+      for (index_t i = 0; i < count; ++i) {
+        A* const key = own.rows + i * kv.head_dim;
+        rows_.load(byte_at(p_.k.data, p_.k.offset(s.first_row + first + i, h), p_.k.type), p_.k.type, p_.k.dim_stride, kv.head_dim, key);
+        norm_and_rotate(rows_, p_.norm, p_.rope, kv.head_dim, key, own.c + i * pairs, own.s + i * pairs);
+        keys[i] = key;
+      }
+      std::byte* const group = page + (slot - lane) * kv.head_dim * size;
+      rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);
+      if (count == lane_group) {
+        rows_.store(own.lanes, lane_group * kv.head_dim, group, kv.type, 1);
+      } else {
+        // Other lanes hold other keys. Lanes past count are whatever scratch held: rounded and not copied.
+        rows_.store(own.lanes, lane_group * kv.head_dim, own.narrow, kv.type, 1);
+        for (index_t d = 0; d < kv.head_dim; ++d)
+          std::memcpy(group + (d * lane_group + lane) * size, own.narrow + d * lane_group * size, static_cast<std::size_t>(count * size));
+      }
+      for (index_t i = 0; i < count; ++i) {
+        rows_.load(byte_at(p_.v.data, p_.v.offset(s.first_row + first + i, h), p_.v.type), p_.v.type, p_.v.dim_stride, kv.value_dim, own.value);
+        rows_.store(own.value, kv.value_dim, page + kv.value_offset + (slot + i) * kv.value_stride() * size, kv.type, 1);
+      }
+    }
+  }
+
+  context& ctx_;
+  const append_params& p_;
+  const row_kernels<A>& rows_;
+};
+}  // namespace
+
+void backend::append(context& ctx, const append_params& params, workspace& scratch) noexcept {
+  const float_environment environment;
+  const workspace::scope scope(scratch);
+  with_accumulator(params.accumulator, [&](auto a) { appender<decltype(a)>(ctx, params).run(scratch); });
+}
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

@@ -1,0 +1,182 @@
+// Attention: which rows and keys are one work unit, in which order partial results are merged. Nothing here computes; nothing here can change a bit.
+//
+// blocks  A unit is (sequence, KV head, block of 96 rows) and walks that block's segments upwards: prefill, and many short sequences. A key or value is
+//         read from memory once for all query heads of its group. Work memory: two states for each row of a block, per worker.
+// split   For few rows against many keys (decode): a unit is one whole super-segment of one KV head, or one segment of the last super-segment, so that
+//         all threads read one sequence's cache. Partial states are stored and merged upwards by one owner.
+// Bound: the FMA units for many rows; for few, the rate at which keys and values are read.
+// Test: tests/cpu/attend_test.cpp.
+#include <cpu/row_block.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace {
+constexpr index_t segments_per_super = super_segment_len / segment_len;
+// Below this many blocks threads may be left without work; above it splitting would only cost memory.
+constexpr index_t max_split_blocks = 64;
+
+/// Sums of units over sequences: entry i holds the units of sequences 0 .. i.
+class unit_list {
+ public:
+  unit_list(workspace& from, index_t num_sequences) : ends_(from.take<index_t>(num_sequences)), num_sequences_(num_sequences) {}
+  template <class F>
+  index_t fill(const F& units_of) const {
+    index_t total = 0;
+    for (index_t i = 0; i < num_sequences_; ++i) ends_[i] = total += units_of(i);
+    return total;
+  }
+  struct place {
+    index_t sequence, unit;
+  };
+  place find(index_t unit) const {
+    const index_t i = std::upper_bound(ends_, ends_ + num_sequences_, unit) - ends_;
+    return {i, unit - begin_of(i)};
+  }
+  index_t begin_of(index_t sequence) const { return sequence == 0 ? 0 : ends_[sequence - 1]; }
+
+ private:
+  index_t* ends_;
+  index_t num_sequences_;
+};
+
+template <class A>
+class attention {
+ public:
+  attention(context& ctx, const attend_params& p) : ctx_(ctx), p_(p), c_(ctx, p) {
+    for (index_t i = 0; i < p.num_sequences; ++i) {
+      const sequence_rows& s = p.sequences[i];
+      max_rows_ = std::max(max_rows_, rows_of(s));
+      total_rows_ += rows_of(s);
+      max_kv_len_ = std::max(max_kv_len_, s.kv_len);
+      num_blocks_ += c_.stored_heads * ceil_div(rows_of(s), attend_block_rows);
+      work_ += rows_of(s) * s.kv_len * c_.stored_heads * (c_.head_dim + c_.value_dim);
+    }
+    block_rows_ = std::min(attend_block_rows, round_up(max_rows_, max_tile_rows));
+  }
+
+  void run(workspace& scratch) {
+    if (total_rows_ == 0) return;
+    if (max_rows_ <= attend_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len) split(scratch);
+    else blocks(scratch);
+  }
+
+ private:
+  index_t rows_of(const sequence_rows& s) const { return s.num_rows * c_.group_size; }
+
+  void blocks(workspace& scratch) {
+    const unit_list list(scratch, p_.num_sequences);
+    const index_t num_workers = workers_for(ctx_, num_blocks_, work_);
+    const worker_scratch<attend_scratch<A>> workers(scratch, num_workers, c_, block_rows_);
+    if (scratch.measuring()) return;
+    const auto blocks_of = [&](index_t i) { return ceil_div(rows_of(p_.sequences[i]), attend_block_rows); };
+    list.fill([&](index_t i) { return c_.stored_heads * blocks_of(i); });
+    for_each_unit(ctx_, num_workers, num_blocks_, [&](index_t worker, index_t unit) {
+      const auto [i, of_sequence] = list.find(unit);
+      const sequence_rows& s = p_.sequences[i];
+      // The last rows first: under causal they take longest.
+      const index_t first_row = (blocks_of(i) - 1 - of_sequence / c_.stored_heads) * attend_block_rows;
+      const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
+      const row_block<A> block(c_, s, of_sequence % c_.stored_heads, first_row, std::min(attend_block_rows, rows_of(s) - first_row), own);
+      const index_t last = block.last_segment(), num_supers = ceil_div(last, segments_per_super);
+      const index_t first_super = block.first_segment() / segments_per_super;
+      clear(own.whole, block.num_rows());
+      for (index_t super = first_super; super < num_supers; ++super) {
+        // The first non-empty side of a merge is copied: a lone super-segment may as well be the whole.
+        const bool alone = num_supers - first_super == 1;
+        const states<A>& into = alone ? own.whole : own.super;
+        clear(into, block.num_rows());
+        block.fold(std::max(block.first_segment(), super * segments_per_super), std::min(last, (super + 1) * segments_per_super), into);
+        if (!alone) c_.rows.merge(block.num_rows(), own.whole, own.super);
+      }
+      block.finish(own.whole);
+    });
+  }
+
+  /// Units of one KV head: whole super-segments [first_super, last_super), then segments [first_segment, last_segment) of super-segment last_super.
+  struct split_range {
+    index_t first_super = 0, last_super = 0, first_segment = 0, last_segment = 0;
+    index_t num_supers() const { return last_super - first_super; }
+    index_t num_units() const { return num_supers() + last_segment - first_segment; }
+  };
+  split_range range_of(const sequence_rows& s) const {
+    index_t first = std::numeric_limits<index_t>::max(), last = 0;
+    for (index_t i = 0; i < s.num_rows; ++i) {
+      query_row row{i, 0, s.positions != nullptr ? s.positions[i] : s.first_position + i, 0, 0};
+      limit_keys(p_, c_.key_positions == nullptr, s, row);
+      if (row.first < row.last) first = std::min(first, row.first), last = std::max(last, row.last);
+    }
+    split_range range;
+    if (first >= last) return range;
+    range.last_segment = ceil_div(last, segment_len);
+    range.first_super = first / super_segment_len;
+    range.last_super = (range.last_segment - 1) / segments_per_super;
+    range.first_segment = std::max(first / segment_len, range.last_super * segments_per_super);
+    return range;
+  }
+
+  void split(workspace& scratch) {
+    const index_t slots = segments_per_super + ceil_div(max_kv_len_, super_segment_len), num_rows = total_rows_ * c_.stored_heads;
+    const states<A> partial = take_states<A>(scratch, num_rows * slots, c_.value_stride);
+    const unit_list list(scratch, p_.num_sequences), rows(scratch, p_.num_sequences);
+    split_range* const ranges = scratch.take<split_range>(p_.num_sequences);
+    const index_t num_workers = workers_for(ctx_, std::max<index_t>(ctx_.num_workers(), 1), work_);
+    const worker_scratch<attend_scratch<A>> workers(scratch, num_workers, c_, block_rows_);
+    if (scratch.measuring()) return;
+    for (index_t i = 0; i < p_.num_sequences; ++i) ranges[i] = range_of(p_.sequences[i]);
+    const index_t num_units = list.fill([&](index_t i) { return c_.stored_heads * ranges[i].num_units(); });
+    rows.fill([&](index_t i) { return rows_of(p_.sequences[i]); });
+
+    // Slot `slot` of a KV head of sequence i: rows_of(sequence) states.
+    const auto slot_at = [&](index_t i, index_t head, index_t slot) {
+      const index_t before = rows.begin_of(i), count = rows_of(p_.sequences[i]);
+      return partial.at((before * c_.stored_heads + head * count) * slots + slot * count);
+    };
+    for_each_unit(ctx_, num_workers, num_units, [&](index_t worker, index_t unit) {
+      const auto [i, of_sequence] = list.find(unit);
+      const sequence_rows& s = p_.sequences[i];
+      const split_range& range = ranges[i];
+      const index_t slot = of_sequence / c_.stored_heads, head = of_sequence % c_.stored_heads;
+      const row_block<A> block(c_, s, head, 0, rows_of(s), workers.of(worker, c_, block_rows_));
+      const states<A> into = slot_at(i, head, slot);
+      clear(into, rows_of(s));
+      if (slot < range.num_supers()) {
+        const index_t super = range.first_super + slot;
+        block.fold(std::max(block.first_segment(), super * segments_per_super), (super + 1) * segments_per_super, into);
+      } else {
+        const index_t segment = range.first_segment + slot - range.num_supers();
+        block.fold(segment, segment + 1, into);
+      }
+    });
+    const index_t num_owners = p_.num_sequences * c_.stored_heads;
+    const index_t num_mergers = std::min(num_workers, workers_for(ctx_, num_owners, num_rows * slots * c_.value_dim));
+    for_each_unit(ctx_, num_mergers, num_owners, [&](index_t worker, index_t unit) {
+      const index_t i = unit / c_.stored_heads, head = unit % c_.stored_heads, count = rows_of(p_.sequences[i]);
+      if (count == 0) return;
+      const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
+      const row_block<A> block(c_, p_.sequences[i], head, 0, count, own);
+      const index_t num_supers = ranges[i].num_supers(), num_slots = ranges[i].num_units();
+      clear(own.super, count), clear(own.whole, count);
+      for (index_t slot = 0; slot < num_supers; ++slot) c_.rows.merge(count, own.whole, slot_at(i, head, slot));
+      for (index_t slot = num_supers; slot < num_slots; ++slot) c_.rows.merge(count, own.super, slot_at(i, head, slot));
+      c_.rows.merge(count, own.whole, own.super);
+      block.finish(own.whole);
+    });
+  }
+
+  context& ctx_;
+  const attend_params& p_;
+  const attend_call<A> c_;
+  index_t max_rows_ = 0, total_rows_ = 0, max_kv_len_ = 0, num_blocks_ = 0, work_ = 0, block_rows_ = 0;
+};
+}  // namespace
+
+void backend::attend(context& ctx, const attend_params& params, workspace& scratch) noexcept {
+  const float_environment environment;
+  const workspace::scope scope(scratch);
+  with_accumulator(params.accumulator, [&](auto a) { attention<decltype(a)>(ctx, params).run(scratch); });
+}
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

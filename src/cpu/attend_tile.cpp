@@ -1,0 +1,214 @@
+// scores: u = q' . k, register tiles over the lane groups that any row sees, then softcap, ALiBi and mask row by row;
+// softmax: per row, m = max of the visible u, p = exp2(u - m), l = sum of p;
+// values: acc = sum of p * v over the visible keys, ascending, skipping the others.
+//
+// A tile's scores (12 rows of 512, 25 KiB of f32) stay in the first-level cache between the three. A masked value must not be read into a sum, not even
+// times zero. So the segment is walked in intervals: keys that every row of the tile sees go through a register tile, others row by row. Decisions are
+// each row's own: where a row's chain is cut into calls does not change it.
+#include <cpu/attend_tile.hpp>
+#include <cpu/philox.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace {
+
+template <class A>
+class tile_work {
+ public:
+  tile_work(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile,
+            const attend_scratch<A>& scratch, const states<A>& out, bool walks)
+      : c_(call), s_(sequence), segment_(segment), tile_(tile), w_(scratch), out_(out), walks_(walks) {}
+
+  void run() {
+    if (!find_visible()) return;
+    score_all();
+    for (index_t r = 0; r < tile_.used; ++r)
+      if (!seen_[r].empty()) finish_scores(r);
+    // All maxima before all sums: nothing waits for one row's reduction.
+    for (index_t r = 0; r < tile_.used; ++r)
+      if (!seen_[r].empty()) out_.max[r] = largest(r);
+    for (index_t r = 0; r < tile_.used; ++r)
+      if (!seen_[r].empty()) out_.sum[r] = c_.rows.exp_and_sum(scores(r), seen_[r], out_.max[r]);
+    if (c_.p.dropout_p > 0)
+      for (index_t r = 0; r < tile_.used; ++r) drop(r);
+    sum_values();
+  }
+
+ private:
+  A* scores(index_t row) const { return w_.scores + row * score_stride; }
+
+  /// seen_ and the range any row sees; false where that is empty.
+  bool find_visible() {
+    const bool same_for_heads = c_.p.mask.kind != mask_kind::boolean || c_.p.mask.head_stride == 0;
+    first_ = segment_len, last_ = 0;
+    for (index_t r = 0; r < tile_.used; ++r) {
+      out_.max[r] = minus_infinity<A>;
+      out_.sum[r] = 0;
+      const query_row& row = tile_.rows[r];
+      if (r > 0 && same_for_heads && row.query == tile_.rows[r - 1].query) seen_[r] = seen_[r - 1];
+      else seen_[r] = keys_seen(c_.p, c_.has_window, s_, row, segment_, w_.seen + r * words_per_segment);
+      if (seen_[r].empty()) continue;
+      first_ = std::min(first_, seen_[r].first), last_ = std::max(last_, seen_[r].last);
+    }
+    return first_ < last_;
+  }
+
+  void score_all() const {
+    const index_t size = size_of(c_.operand_type), group_stride = c_.head_dim * lane_group;
+    for (index_t i = 0; i < segment_.num_runs; ++i) {
+      const key_run& run = segment_.runs[i];
+      const index_t begin = std::max(run.first, first_ / lane_group * lane_group), end = std::min(run.first + run.count, last_);
+      if (begin >= end) continue;
+      const std::byte* const keys = run.keys + (begin - run.first) * c_.head_dim * size;
+      for (index_t d = 0; d < c_.head_dim; d += score_block)
+        c_.operand.dot(tile_.tile_rows, {tile_.queries + d * tile_.tile_rows, keys + d * lane_group * size, group_stride,
+                                         std::min(score_block, c_.head_dim - d), ceil_div(end - begin, lane_group), w_.scores + begin, score_stride, d > 0,
+                                         walks_});
+    }
+  }
+
+  /// Step 1 after the products.
+  void finish_scores(index_t r) const {
+    const attend_params& p = c_.p;
+    const query_row& row = tile_.rows[r];
+    A* const u = scores(r);
+    const index_t first = seen_[r].first, last = seen_[r].last;
+    if (p.softcap > 0) c_.rows.softcap(u, first, last, c_.softcap_inner, c_.softcap_outer);
+    if (p.alibi_slopes != nullptr) {
+      const A minus_slope = static_cast<A>(-(p.alibi_slopes[row.head] * math::log2_e));
+      const index_t distance = row.position - segment_.start;
+      constexpr index_t limit = std::numeric_limits<std::int32_t>::max() - segment_len;
+      if (segment_.positions == nullptr && distance > -limit && distance < limit) {
+        c_.rows.alibi(u, first, last, minus_slope, static_cast<std::int32_t>(distance), -1);
+      } else {
+        clear_edges(first, last);
+        for (index_t j = first; j < last; ++j) {
+          const index_t apart = row.position - (segment_.positions != nullptr ? segment_.positions[j] : segment_.start + j);
+          w_.added[j] = static_cast<A>(apart < 0 ? -apart : apart);
+        }
+        c_.rows.add_scaled(u, first, last, minus_slope, w_.added);
+      }
+    }
+    if (p.mask.kind == mask_kind::additive) {
+      const index_t masked = std::clamp(s_.mask_first_key - segment_.start, first, last);
+      clear_edges(first, last);
+      std::fill(w_.added + first, w_.added + masked, A{0});
+      const A* const mask = static_cast<const A*>(p.mask.data) + mask_offset(p, s_, row, segment_.start + masked);
+      if (masked < last) c_.rows.load(mask, dtype_of<A>, p.mask.key_stride, last - masked, w_.added + masked);
+      c_.rows.add_scaled(u, first, last, c_.log2_e, w_.added);
+    }
+  }
+  /// Passes run over whole lane groups.
+  void clear_edges(index_t first, index_t last) const {
+    std::fill(w_.added + first / lane_group * lane_group, w_.added + first, A{0});
+    std::fill(w_.added + last, w_.added + round_up(last, lane_group), A{0});
+  }
+
+  /// Step 2. A visible score of -inf counts as masked from here on.
+  A largest(index_t r) {
+    const row_max<A> found = c_.rows.mask_and_max(scores(r), seen_[r]);
+    if (!found.odd) return found.max;
+    std::uint64_t* const bits = w_.finite + r * words_per_segment;
+    const bool any_nan = c_.rows.finite_bits(scores(r), seen_[r], bits);
+    seen_[r].bits = bits;
+    if (any_nan) return std::numeric_limits<A>::quiet_NaN();
+    if (found.max == minus_infinity<A>) seen_[r] = {};
+    return found.max;
+  }
+
+  void drop(index_t r) const {
+    const attend_params& p = c_.p;
+    const query_row& row = tile_.rows[r];
+    const index_t query_key = s_.kv_len - s_.num_rows + row.query;
+    for (index_t j = seen_[r].first; j < seen_[r].last; ++j) {
+      A& probability = scores(r)[j];
+      const bool kept = keeps(p.dropout_p, p.dropout_seed, p.dropout_offset + static_cast<std::uint64_t>(s_.dropout_sequence), row.head, query_key,
+                              segment_.start + j);
+      probability = kept ? probability / c_.kept_probability : A{0};
+    }
+  }
+
+  /// Keys [first, last) into the accumulators of `rows` rows from row `row`: all see all of them.
+  void accumulate(int rows, index_t row, index_t first, index_t last) const {
+    const index_t size = size_of(c_.operand_type);
+    for (index_t i = 0; i < segment_.num_runs; ++i) {
+      const key_run& run = segment_.runs[i];
+      const index_t begin = std::max(run.first, first), end = std::min(run.first + run.count, last);
+      if (begin >= end) continue;
+      c_.operand.values(rows, {scores(row) + begin, score_stride, run.values + (begin - run.first) * segment_.value_stride * size, segment_.value_stride,
+                               end - begin, c_.value_stride / lane_group, out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows});
+    }
+  }
+  /// The same for each row and what it sees of them.
+  void accumulate_by_row(index_t first, index_t last) const {
+    for (index_t r = 0; r < tile_.used; ++r) {
+      const index_t begin = std::max(first, seen_[r].first), end = std::min(last, seen_[r].last);
+      if (seen_[r].bits == nullptr) {
+        if (begin < end) accumulate(1, r, begin, end);
+        continue;
+      }
+      for (index_t j = begin; j < end;) {
+        const index_t on = std::min(find_bit(seen_[r].bits, j, true), end), off = std::min(find_bit(seen_[r].bits, on, false), end);
+        if (on < off) accumulate(1, r, on, off);
+        j = off;
+      }
+    }
+  }
+
+  /// Step 3, second half.
+  void sum_values() const {
+    std::fill_n(out_.acc, tile_.tile_rows * c_.value_stride, A{0});
+    index_t all_first = 0, all_last = segment_len;
+    bool by_bits = false;
+    for (index_t r = 0; r < tile_.used; ++r) {
+      all_first = std::max(all_first, seen_[r].first), all_last = std::min(all_last, seen_[r].last);
+      by_bits |= seen_[r].bits != nullptr;
+    }
+    if (all_first >= all_last) return accumulate_by_row(0, segment_len);
+    if (!by_bits) {
+      accumulate_by_row(0, all_first);
+      accumulate(tile_.tile_rows, 0, all_first, all_last);
+      accumulate_by_row(all_last, segment_len);
+      return;
+    }
+    std::uint64_t all[words_per_segment] = {};
+    set_bits(all, all_first, all_last);
+    for (index_t r = 0; r < tile_.used; ++r)
+      if (seen_[r].bits != nullptr)
+        for (index_t w = 0; w < words_per_segment; ++w) all[w] &= seen_[r].bits[w];
+    for (index_t j = 0; j < segment_len;) {
+      const index_t on = find_bit(all, j, true), off = find_bit(all, on, false);
+      if (j < on) accumulate_by_row(j, on);
+      if (on < off) accumulate(tile_.tile_rows, 0, on, off);
+      j = off;
+    }
+  }
+
+  const attend_call<A>& c_;
+  const sequence_rows& s_;
+  const key_segment& segment_;
+  const query_tile<A>& tile_;
+  const attend_scratch<A>& w_;
+  const states<A>& out_;
+  bool walks_;
+  seen_keys seen_[max_tile_rows];
+  index_t first_ = 0, last_ = 0;
+};
+
+}  // namespace
+
+template <class A>
+void attend_tile(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile,
+                 const attend_scratch<A>& scratch, const states<A>& out, bool walks) {
+  tile_work<A>(call, sequence, segment, tile, scratch, out, walks).run();
+}
+
+template void attend_tile(const attend_call<float>&, const sequence_rows&, const key_segment&, const query_tile<float>&, const attend_scratch<float>&,
+                          const states<float>&, bool);
+template void attend_tile(const attend_call<double>&, const sequence_rows&, const key_segment&, const query_tile<double>&,
+                          const attend_scratch<double>&, const states<double>&, bool);
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

@@ -1,0 +1,94 @@
+// What a context holds, and how an operation runs its work units on the context's threads.
+#pragma once
+#include <cpu/float_environment.hpp>
+#include <cpu/kernels.hpp>
+#include <rapt/cpu/context.hpp>
+
+#include <algorithm>
+#include <atomic>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+
+class context::impl {
+ public:
+  explicit impl(const context_options& options);
+
+  isa set;
+  const kernels* table;
+  std::optional<thread_pool> own_pool;
+  executor pool;
+  bool grow;
+  buffer memory;
+  std::vector<sequence_rows> sequences;
+};
+
+/// Work below this many multiply-adds (about 10 microseconds) is not worth waking a thread for.
+constexpr index_t min_parallel_work = index_t{1} << 18;
+
+/// How many workers share num_units units of `work` multiply-adds in all. Bits do not depend on it.
+inline index_t workers_for(const context& ctx, index_t num_units, index_t work) {
+  if (work < min_parallel_work) return 1;
+  return std::clamp<index_t>(num_units, 1, ctx.num_workers());
+}
+
+/// Calls f(worker, unit) once for each unit, on num_workers threads; units are taken in ascending order.
+template <class F>
+void for_each_unit(context& ctx, index_t num_workers, index_t num_units, const F& f) {
+  if (num_workers <= 1) {
+    for (index_t unit = 0; unit < num_units; ++unit) f(index_t{0}, unit);
+    return;
+  }
+  struct job {
+    const F& f;
+    index_t num_units;
+    std::atomic<index_t> next{0};
+  } work{f, num_units};
+  const executor& pool = ctx.internals().pool;
+  pool.run(
+      pool.self, num_workers,
+      [](void* arg, index_t worker) {
+        const float_environment environment;
+        job& w = *static_cast<job*>(arg);
+        for (index_t unit = w.next.fetch_add(1, std::memory_order_relaxed); unit < w.num_units; unit = w.next.fetch_add(1, std::memory_order_relaxed))
+          w.f(worker, unit);
+      },
+      &work);
+}
+
+/// One piece of scratch for each worker. Scratch is a type constructed from a workspace and `args`: measured once, then laid out per worker.
+template <class Scratch>
+class worker_scratch {
+ public:
+  template <class... Args>
+  worker_scratch(workspace& from, index_t num_workers, const Args&... args) {
+    workspace measure;
+    Scratch(measure, args...);
+    bytes_ = measure.peak_bytes();
+    base_ = from.take<std::byte>(num_workers * static_cast<index_t>(bytes_));
+  }
+  template <class... Args>
+  Scratch of(index_t worker, const Args&... args) const {
+    workspace own(base_ + static_cast<std::size_t>(worker) * bytes_, bytes_);
+    return Scratch(own, args...);
+  }
+
+ private:
+  std::byte* base_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// Calls f with an accumulator of the type named by `accumulator`.
+template <class F>
+void with_accumulator(dtype accumulator, const F& f) {
+  if (accumulator == dtype::f64) f(double{});
+  else f(float{});
+}
+
+inline std::byte* byte_at(void* base, index_t elements, dtype type) { return static_cast<std::byte*>(base) + elements * size_of(type); }
+inline const std::byte* byte_at(const void* base, index_t elements, dtype type) { return static_cast<const std::byte*>(base) + elements * size_of(type); }
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

@@ -1,0 +1,118 @@
+#include <cpu/key_segment.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace {
+
+/// Calls f(page, slot, first, count) for the pieces of pages that hold keys [first, last) of the segment at `start`; slots and firsts are multiples of 16.
+template <class F>
+void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start, index_t first, index_t last, const F& f) {
+  if (s.pages == nullptr) return f(s.kv_batch, start + first, first, last - first);
+  while (first < last) {
+    const index_t index = start + first, slot = index % kv.page_len, count = std::min(kv.page_len - slot, last - first);
+    f(index_t{s.pages[index / kv.page_len]}, slot, first, count);
+    first += count;
+  }
+}
+
+template <class A>
+void pack_strided_keys(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t start, index_t first, index_t last,
+                       const attend_scratch<A>& scratch) {
+  const operand& k = c.p.k;
+  const bool in_place = k.type == dtype_of<A> && k.dim_stride == 1;
+  const index_t base = s.kv_batch * k.batch_stride + kv_head * k.head_stride;
+  for (index_t j = first; j < last;) {
+    // Up to a tile of rows at once: what `wide` holds. A lane group is filled by two of them.
+    const index_t lane = j % lane_group, count = std::min({index_t{8}, lane_group - lane, last - j});
+    const A* rows[8];
+    for (index_t i = 0; i < count; ++i) {
+      const std::byte* const from = byte_at(k.data, base + (start + j + i) * k.len_stride, k.type);
+      A* const wide = scratch.wide + i * c.head_dim;
+      if (!in_place) c.rows.load(from, k.type, k.dim_stride, c.head_dim, wide);
+      rows[i] = in_place ? reinterpret_cast<const A*>(from) : wide;
+    }
+    c.rows.transpose(rows, count, c.head_dim, scratch.keys + (j - lane) * c.head_dim + lane, lane_group);
+    j += count;
+  }
+}
+
+template <class A>
+void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t first, index_t last, const attend_scratch<A>& scratch,
+                  key_segment& segment) {
+  const operand& v = c.p.v;
+  const index_t base = s.kv_batch * v.batch_stride + kv_head * v.head_stride + segment.start * v.len_stride;
+  pack_strided_keys(c, s, kv_head, segment.start, first, last, scratch);
+  key_run& run = segment.runs[0];
+  run = {reinterpret_cast<const std::byte*>(scratch.keys), reinterpret_cast<const std::byte*>(scratch.values), 0, last};
+  segment.num_runs = 1;
+  segment.value_stride = c.value_stride;
+  // Rows of whole vectors need no packing: values are read row by row.
+  if (v.type == dtype_of<A> && v.dim_stride == 1 && c.value_dim == c.value_stride) {
+    run.values = byte_at(v.data, base, v.type);
+    segment.value_stride = v.len_stride;
+    return;
+  }
+  for (index_t j = first; j < last; ++j)
+    c.rows.load(byte_at(v.data, base + j * v.len_stride, v.type), v.type, v.dim_stride, c.value_dim, scratch.values + j * c.value_stride);
+}
+
+template <class A>
+void load_packed(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t first, index_t last, const attend_scratch<A>& scratch,
+                 key_segment& segment) {
+  const packed_kv& kv = c.p.kv;
+  const index_t size = size_of(kv.type);
+  segment.value_stride = c.value_stride;
+  segment.num_runs = 0;
+  each_page_piece(kv, s, segment.start, first / lane_group * lane_group, last, [&](index_t page, index_t slot, index_t begin, index_t count) {
+    const std::byte* const head = kv.base + page * kv.page_bytes + kv_head * kv.head_bytes;
+    const std::byte* const keys = head + slot * c.head_dim * size;
+    const std::byte* const values = head + kv.value_offset + slot * c.value_stride * size;
+    key_run& run = segment.runs[segment.num_runs++];
+    if (c.in_place) {
+      run = {keys, values, begin, count};
+      return;
+    }
+    A* const wide_keys = scratch.keys + begin * c.head_dim;
+    A* const wide_values = scratch.values + begin * c.value_stride;
+    c.rows.load(keys, kv.type, 1, round_up(count, lane_group) * c.head_dim, wide_keys);
+    c.rows.load(values, kv.type, 1, count * c.value_stride, wide_values);
+    run = {reinterpret_cast<const std::byte*>(wide_keys), reinterpret_cast<const std::byte*>(wide_values), begin, count};
+  });
+}
+
+template <class A>
+void load_positions(const attend_call<A>& c, const sequence_rows& s, index_t first, index_t last, index_t* scratch, key_segment& segment) {
+  segment.positions = nullptr;
+  if (c.key_positions == nullptr || !(c.has_window || c.p.alibi_slopes != nullptr)) return;
+  if (c.p.kv.base == nullptr) {
+    segment.positions = c.key_positions + segment.start;
+  } else {
+    each_page_piece(c.p.kv, s, segment.start, first / lane_group * lane_group, last, [&](index_t page, index_t slot, index_t begin, index_t count) {
+      std::copy_n(c.key_positions + page * c.p.kv.position_stride + slot, count, scratch + begin);
+    });
+    segment.positions = scratch;
+  }
+  const auto [low, high] = std::minmax_element(segment.positions + first, segment.positions + last);
+  segment.min_position = *low, segment.max_position = *high;
+}
+
+}  // namespace
+
+template <class A>
+void load_segment(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t segment_idx, index_t first, index_t last,
+                  const attend_scratch<A>& scratch, key_segment& segment) {
+  segment.start = segment_idx * segment_len;
+  if (call.p.kv.base != nullptr) load_packed(call, sequence, kv_head, first, last, scratch, segment);
+  else load_strided(call, sequence, kv_head, first, last, scratch, segment);
+  load_positions(call, sequence, first, last, scratch.positions, segment);
+}
+
+template void load_segment(const attend_call<float>&, const sequence_rows&, index_t, index_t, index_t, index_t, const attend_scratch<float>&,
+                           key_segment&);
+template void load_segment(const attend_call<double>&, const sequence_rows&, index_t, index_t, index_t, index_t, const attend_scratch<double>&,
+                           key_segment&);
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

@@ -1,0 +1,37 @@
+// Keys and values of one segment, as runs that kernels read: pieces of pages where they lie, or one run packed into scratch.
+#pragma once
+#include <cpu/attend_call.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+
+/// Keys first .. first + count of the segment (multiples of 16 but for the segment's end).
+struct key_run {
+  const std::byte* keys;    ///< [count / 16][head_dim][16] of the call's operand type
+  const std::byte* values;  ///< [count][value_stride]
+  index_t first, count;
+};
+
+struct key_segment {
+  index_t start = 0;         ///< index of the segment's first key
+  index_t value_stride = 0;  ///< elements between two rows of values
+  const index_t* positions = nullptr;  ///< explicit ones of its keys, where the call looks at them
+  index_t min_position = 0, max_position = 0;
+  index_t num_runs = 0;
+  key_run runs[segment_len / lane_group];
+};
+
+/// Segment `segment_idx` of a sequence for KV head `kv_head`, of which keys [first, last) (relative) will be read.
+template <class A>
+void load_segment(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t segment_idx, index_t first, index_t last,
+                  const attend_scratch<A>& scratch, key_segment& segment);
+
+extern template void load_segment(const attend_call<float>&, const sequence_rows&, index_t, index_t, index_t, index_t, const attend_scratch<float>&,
+                                  key_segment&);
+extern template void load_segment(const attend_call<double>&, const sequence_rows&, index_t, index_t, index_t, index_t, const attend_scratch<double>&,
+                                  key_segment&);
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

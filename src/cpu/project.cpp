@@ -1,0 +1,127 @@
+// Projections: y[r][c] = sum over k of x[r][k] * weights[k][c], then bias, then residual, rounded once to y's type.
+//
+// Rows are packed to [depth][12] tiles once and meet the weights in panels of four lane groups. A unit is (block of 96 rows, panel): its chains run over
+// absolute blocks of 256 k, so that a panel's slab (64 KiB of f32) stays in the second-level cache while the block's tiles pass by. Sums of a unit stay
+// in 24 KiB; bias, residual and rounding are a second pass, because a branch in a tile's epilogue costs half its rate.
+// Bound: the FMA units from 8 rows on, the rate at which weights are read below.
+// Test: tests/cpu/project_test.cpp.
+#include <cpu/row_tiles.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace {
+constexpr index_t block_rows = 96;             // 8 tiles; more rows would not be read less often from the weights' point of view
+constexpr index_t chunk_rows = 4 * block_rows;  // packed at one time: work memory does not grow with the number of rows
+constexpr index_t panel_groups = 4, panel_columns = panel_groups * lane_group;
+
+template <class A>
+struct unit_scratch {
+  A* sums;      // [block_rows][panel_columns]
+  A* residual;  // [panel_columns]
+  A* wide;      // rows of one tile before they are transposed
+  unit_scratch(workspace& from, index_t depth)
+      : sums(from.take<A>(block_rows * panel_columns)), residual(from.take<A>(panel_columns)), wide(take_tile_rows<A>(from, depth)) {}
+};
+
+template <class A>
+class projection {
+ public:
+  projection(context& ctx, const project_params& p) : ctx_(ctx), p_(p), rows_(rows_of<A>(*ctx.internals().table)), depth_(p.x.heads * p.x.dim) {
+    for (int t = 0; t < p.num_targets; ++t) num_panels_ += ceil_div(p.targets[t].weights.columns, panel_columns);
+    const index_t num_rows = p.x.rows();
+    work_ = std::min(num_rows, chunk_rows) * depth_ * num_panels_ * panel_columns;
+    num_workers_ = workers_for(ctx, std::max(num_panels_, ceil_div(num_rows, index_t{max_tile_rows})), work_);
+  }
+
+  void run(workspace& scratch) {
+    const index_t num_rows = p_.x.rows(), packed_rows = round_up(std::min(num_rows, chunk_rows), max_tile_rows);
+    A* const packed = scratch.take<A>(packed_rows * depth_);
+    const worker_scratch<unit_scratch<A>> workers(scratch, num_workers_, depth_);
+    if (scratch.measuring()) return;
+    for (index_t first = 0; first < num_rows; first += chunk_rows) {
+      const index_t count = std::min(chunk_rows, num_rows - first);
+      const index_t num_tiles = ceil_div(count, index_t{max_tile_rows}), num_blocks = ceil_div(count, block_rows);
+      for_each_unit(ctx_, workers_for(ctx_, num_tiles, 8 * count * depth_), num_tiles, [&](index_t worker, index_t tile) {
+        pack(first + tile * max_tile_rows, first + count, packed + tile * max_tile_rows * depth_, workers.of(worker, depth_).wide);
+      });
+      for_each_unit(ctx_, num_workers_, num_blocks * num_panels_, [&](index_t worker, index_t unit) {
+        const index_t block = unit / num_panels_ * block_rows;
+        multiply(first + block, std::min(block_rows, count - block), packed + block * depth_, unit % num_panels_, workers.of(worker, depth_));
+      });
+    }
+  }
+
+ private:
+  void pack(index_t row, index_t end, A* to, A* wide) const {
+    const operand& x = p_.x;
+    const index_t used = std::min<index_t>(max_tile_rows, end - row);
+    const bool in_place = x.type == dtype_of<A> && x.dim_stride == 1 && (x.heads == 1 || x.head_stride == x.dim);
+    pack_tile(rows_, used, tile_rows_for(used), depth_, to, [&](index_t r) {
+      if (in_place) return static_cast<const A*>(x.data) + x.offset(row + r, 0);
+      load_row(rows_, x, row + r, wide + r * depth_);
+      return static_cast<const A*>(wide + r * depth_);
+    });
+  }
+
+  void multiply(index_t row, index_t count, const A* packed, index_t panel, const unit_scratch<A>& scratch) const {
+    int t = 0;
+    for (; panel >= ceil_div(p_.targets[t].weights.columns, panel_columns); ++t) panel -= ceil_div(p_.targets[t].weights.columns, panel_columns);
+    const project_params::target& target = p_.targets[t];
+    const packed_matrix& w = target.weights;
+    const operand_kernels<A>& operand = *operand_of_type<A>(*ctx_.internals().table, w.type);
+    const index_t first_column = panel * panel_columns, num_columns = std::min(panel_columns, w.columns - first_column);
+
+    index_t k = 0;
+    do {  // also with depth 0: the sums are then +0
+      for (index_t r = 0; r < count; r += max_tile_rows) {
+        const int tile_rows = tile_rows_for(std::min<index_t>(max_tile_rows, count - r));
+        // The first tile meets the weights in memory. One row is read best by plain loads.
+        const bool walks = r == 0 && tile_rows >= 4;
+        operand.dot(tile_rows, {packed + r * depth_ + k * tile_rows, byte_at(w.data, first_column * w.depth + k * lane_group, w.type), w.depth * lane_group,
+                                std::min(project_block, depth_ - k), ceil_div(num_columns, lane_group), scratch.sums + r * panel_columns, panel_columns,
+                                k > 0, walks});
+      }
+    } while ((k += project_block) < depth_);
+
+    const A* const bias = static_cast<const A*>(w.bias);
+    for (index_t r = 0; r < count; ++r) {
+      A* const sums = scratch.sums + r * panel_columns;
+      if (bias != nullptr) rows_.add(sums, bias + first_column, num_columns);
+      if (p_.residual.data != nullptr) {
+        each_piece(p_.residual, row + r, first_column, num_columns, [&](std::byte* from, index_t at, index_t n) {
+          rows_.load(from, p_.residual.type, p_.residual.dim_stride, n, scratch.residual + at);
+        });
+        rows_.add(sums, scratch.residual, num_columns);
+      }
+      each_piece(target.out, row + r, first_column, num_columns,
+                 [&](std::byte* to, index_t at, index_t n) { rows_.store(sums + at, n, to, target.out.type, target.out.dim_stride); });
+    }
+  }
+
+  /// Columns [first, first + count) of a row lie in pieces of whole or partial heads: f(address, columns after first, columns).
+  template <class F>
+  static void each_piece(const operand& o, index_t row, index_t first, index_t count, const F& f) {
+    for (index_t at = 0; at < count;) {
+      const index_t head = (first + at) / o.dim, d = (first + at) % o.dim, n = std::min(o.dim - d, count - at);
+      f(byte_at(o.data, o.offset(row, head) + d * o.dim_stride, o.type), at, n);
+      at += n;
+    }
+  }
+
+  context& ctx_;
+  const project_params& p_;
+  const row_kernels<A>& rows_;
+  index_t depth_, num_panels_ = 0, work_ = 0, num_workers_ = 1;
+};
+}  // namespace
+
+void backend::project(context& ctx, const project_params& params, workspace& scratch) noexcept {
+  const float_environment environment;
+  const workspace::scope scope(scratch);
+  with_accumulator(params.accumulator, [&](auto a) { projection<decltype(a)>(ctx, params).run(scratch); });
+}
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

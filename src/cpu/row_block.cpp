@@ -1,0 +1,98 @@
+#include <cpu/rotary.hpp>
+#include <cpu/row_block.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+
+template <class A>
+row_block<A>::row_block(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t first_row, index_t num_rows,
+                        const attend_scratch<A>& scratch)
+    : c_(call), s_(sequence), w_(scratch), kv_head_(kv_head), num_rows_(num_rows) {
+  const operand& q = c_.p.q;
+  first_ = std::numeric_limits<index_t>::max();
+  for (index_t r = 0; r < num_rows; ++r) {
+    query_row& row = w_.block[r];
+    row.query = (first_row + r) / c_.group_size;
+    row.head = kv_head * c_.group_size + (first_row + r) % c_.group_size;
+    row.position = position_of(s_, row.query);
+    limit_keys(c_.p, c_.key_positions == nullptr, s_, row);
+    if (row.first >= row.last) continue;
+    first_ = std::min(first_, row.first), last_ = std::max(last_, row.last);
+  }
+  if (first_ >= last_) first_ = last_ = 0;
+
+  const bool in_place = q.type == dtype_of<A> && q.dim_stride == 1;
+  for (index_t r = 0; r < num_rows; r += max_tile_rows) {
+    const index_t used = std::min<index_t>(max_tile_rows, num_rows - r), tile_rows = tile_rows_for(used);
+    A* const packed = w_.queries + r * c_.head_dim;
+    pack_tile(c_.rows, used, tile_rows, c_.head_dim, packed, [&](index_t i) {
+      const query_row& row = w_.block[r + i];
+      const std::byte* const from = byte_at(q.data, q.offset(s_.first_row + row.query, row.head), q.type);
+      if (in_place) return reinterpret_cast<const A*>(from);
+      A* const wide = w_.wide + i * c_.head_dim;
+      c_.rows.load(from, q.type, q.dim_stride, c_.head_dim, wide);
+      return static_cast<const A*>(wide);
+    });
+    c_.rows.scale_query(packed, tile_rows * c_.head_dim, c_.scale.high, c_.scale.low);
+  }
+}
+
+template <class A>
+void row_block<A>::fold(index_t first, index_t last, const states<A>& into) const {
+  key_segment segment;
+  for (index_t i = first; i < last; ++i) {
+    index_t begin = segment_len, end = 0;
+    for (index_t r = 0; r < num_rows_; ++r) {
+      const index_t row_begin = std::max<index_t>(w_.block[r].first - i * segment_len, 0);
+      const index_t row_end = std::min(w_.block[r].last - i * segment_len, segment_len);
+      if (row_begin < row_end) begin = std::min(begin, row_begin), end = std::max(end, row_end);
+    }
+    if (begin >= end) continue;
+    load_segment(c_, s_, kv_head_, i, begin, end, w_, segment);
+    for (index_t r = 0; r < num_rows_; r += max_tile_rows) {
+      const index_t used = std::min<index_t>(max_tile_rows, num_rows_ - r);
+      const query_tile<A> tile{w_.block + r, used, tile_rows_for(used), w_.queries + r * c_.head_dim};
+      attend_tile(c_, s_, segment, tile, w_, w_.segment, r == 0);
+      c_.rows.merge(used, into.at(r), w_.segment);
+    }
+  }
+}
+
+template <class A>
+void row_block<A>::finish(const states<A>& of) const {
+  for (index_t r = 0; r < num_rows_; ++r) finish_row(w_.block[r], of.at(r));
+}
+
+template <class A>
+void row_block<A>::finish_row(const query_row& row, const states<A>& state) const {
+  const attend_params& p = c_.p;
+  A& max = *state.max;
+  A& sum = *state.sum;
+  const bool seen = max != minus_infinity<A>;
+  if (p.lse.data != nullptr) {
+    A* const lse = static_cast<A*>(p.lse.data) + p.lse.offset(s_.first_row + row.query, row.head);
+    A value = minus_infinity<A>;
+    if (seen) value = static_cast<A>(static_cast<double>(max) * math::ln_2 + math::log(static_cast<double>(sum)));
+    *lse = value == value ? value : std::numeric_limits<A>::quiet_NaN();
+  }
+  if (!seen) {
+    std::fill_n(state.acc, c_.value_dim, A{0});
+  } else {
+    if (p.sink_logits != nullptr) {
+      *w_.sink.max = static_cast<A>(p.sink_logits[row.head] * math::log2_e);
+      *w_.sink.sum = 1;
+      std::fill_n(w_.sink.acc, c_.value_stride, A{0});
+      c_.rows.merge(1, state, w_.sink);
+    }
+    c_.rows.multiply(state.acc, c_.value_stride, A{1} / sum);
+  }
+  c_.rows.store(state.acc, c_.value_dim, byte_at(p.out.data, p.out.offset(s_.first_row + row.query, row.head), p.out.type), p.out.type, p.out.dim_stride);
+}
+
+template class row_block<float>;
+template class row_block<double>;
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

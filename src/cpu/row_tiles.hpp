@@ -1,0 +1,31 @@
+// Rows of an operand, widened to accumulators and transposed to the order in which register tiles broadcast them: [dim][tile rows].
+#pragma once
+#include <cpu/context_impl.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+
+/// Room to widen the rows of one tile.
+template <class A>
+A* take_tile_rows(workspace& from, index_t dim) {
+  return from.take<A>(max_tile_rows * dim);
+}
+
+/// Columns [0, heads * dim) of one row of an operand, widened; head and dim may have any stride.
+template <class A>
+void load_row(const row_kernels<A>& rows, const operand& x, index_t row, A* to) {
+  for (index_t h = 0; h < x.heads; ++h) rows.load(byte_at(x.data, x.offset(row, h), x.type), x.type, x.dim_stride, x.dim, to + h * x.dim);
+}
+
+/// Transposes `used` rows given by row(r), [dim] accumulators each, to [dim][tile_rows]. Missing rows repeat the last: they are computed and dropped.
+template <class A, class Row>
+void pack_tile(const row_kernels<A>& rows, index_t used, index_t tile_rows, index_t dim, A* to, const Row& row) {
+  const A* pointers[max_tile_rows];
+  for (index_t r = 0; r < tile_rows; ++r) pointers[r] = r < used ? row(r) : pointers[used - 1];
+  rows.transpose(pointers, tile_rows, dim, to, tile_rows);
+}
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt

@@ -1,0 +1,203 @@
+// Rows of accumulators: conversion from and to every floating type, transposition into the tiles' order, norm and rotation. Once per instruction set.
+#if defined(RAPT_CPU_ROWS_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef RAPT_CPU_ROWS_INL_HPP
+#undef RAPT_CPU_ROWS_INL_HPP
+#else
+#define RAPT_CPU_ROWS_INL_HPP
+#endif
+
+#include <cpu/kernels.hpp>
+#include <cpu/lanes-inl.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+HWY_BEFORE_NAMESPACE();
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace HWY_NAMESPACE {
+
+template <class A, class T>
+A widened(T x) {
+  if constexpr (sizeof(T) == 2) return static_cast<A>(static_cast<float>(x));
+  else return static_cast<A>(x);
+}
+/// Rounded once, NaN canonical.
+template <class T, class A>
+T rounded(A x) {
+  if constexpr (sizeof(T) == 2) return T(x);
+  else return x == x ? static_cast<T>(x) : std::numeric_limits<T>::quiet_NaN();
+}
+
+template <class A, class T>
+void load_as(const T* from, index_t stride, index_t n, A* to) {
+  index_t i = 0;
+  if constexpr (!(sizeof(A) == 8 && sizeof(T) < 8) && sizeof(T) <= sizeof(A)) {
+    if (stride == 1)
+      for (; i + num_lanes<A> <= n; i += num_lanes<A>) hn::StoreU(load_widened<A>(from + i), tag<A>(), to + i);
+  }
+  for (; i < n; ++i) to[i] = widened<A>(from[i * stride]);
+}
+template <class A>
+void load(const void* from, dtype type, index_t stride, index_t n, A* to) {
+  switch (type) {
+    case dtype::f64: return load_as(static_cast<const double*>(from), stride, n, to);
+    case dtype::f32: return load_as(static_cast<const float*>(from), stride, n, to);
+    case dtype::bf16: return load_as(static_cast<const bf16*>(from), stride, n, to);
+    default: return load_as(static_cast<const f16*>(from), stride, n, to);
+  }
+}
+
+/// num_lanes<A> elements to contiguous memory, as rounded() does.
+template <class A, class T>
+HWY_INLINE void store_rounded(vec<A> v, T* to) {
+  const tag<A> d;
+  v = hn::IfThenElse(hn::Eq(v, v), v, hn::Set(d, std::numeric_limits<A>::quiet_NaN()));
+  if constexpr (std::is_same_v<A, T>) {
+    hn::StoreU(v, d, to);
+  } else if constexpr (std::is_same_v<T, bf16>) {
+    // A canonical NaN survives the addition; the largest finite values carry into infinity, as they should.
+    const hn::Rebind<std::uint32_t, tag<A>> u32;
+    const auto bits = hn::BitCast(u32, v);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u32, 1));
+    const auto high = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u32, 0x7fff))));
+    const auto narrow = hn::DemoteTo(hn::Rebind<std::uint16_t, tag<A>>(), hn::BitCast(hn::Rebind<std::int32_t, tag<A>>(), high));
+    hn::StoreU(narrow, hn::Rebind<std::uint16_t, tag<A>>(), reinterpret_cast<std::uint16_t*>(to));
+  } else {
+    const hn::Rebind<hwy::float16_t, tag<A>> half;  // the hardware's conversion, to nearest even by its operand
+    hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(to));
+  }
+}
+template <class A, class T>
+void store_as(const A* from, index_t n, T* to, index_t stride) {
+  index_t i = 0;
+  if constexpr (std::is_same_v<A, T> || (sizeof(A) == 4 && sizeof(T) == 2 && RAPT_TARGET_HAS_FMA)) {
+    if (stride == 1)
+      for (; i + num_lanes<A> <= n; i += num_lanes<A>) store_rounded<A>(hn::LoadU(tag<A>(), from + i), to + i);
+  }
+  for (; i < n; ++i) to[i * stride] = rounded<T>(from[i]);
+}
+template <class A>
+void store(const A* from, index_t n, void* to, dtype type, index_t stride) {
+  switch (type) {
+    case dtype::f64: return store_as(from, n, static_cast<double*>(to), stride);
+    case dtype::f32: return store_as(from, n, static_cast<float*>(to), stride);
+    case dtype::bf16: return store_as(from, n, static_cast<bf16*>(to), stride);
+    default: return store_as(from, n, static_cast<f16*>(to), stride);
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR
+/// Four rows by four columns.
+HWY_INLINE void transpose_4x4(const float* const* rows, index_t column, float* to, index_t to_stride) {
+  const hn::CappedTag<float, 4> d;
+  const hn::RepartitionToWide<decltype(d)> w;
+  const auto a = hn::LoadU(d, rows[0] + column), b = hn::LoadU(d, rows[1] + column);
+  const auto e = hn::LoadU(d, rows[2] + column), f = hn::LoadU(d, rows[3] + column);
+  const auto ab_low = hn::BitCast(w, hn::InterleaveLower(d, a, b)), ab_high = hn::BitCast(w, hn::InterleaveUpper(d, a, b));
+  const auto ef_low = hn::BitCast(w, hn::InterleaveLower(d, e, f)), ef_high = hn::BitCast(w, hn::InterleaveUpper(d, e, f));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(w, ab_low, ef_low)), d, to);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(w, ab_low, ef_low)), d, to + to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(w, ab_high, ef_high)), d, to + 2 * to_stride);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(w, ab_high, ef_high)), d, to + 3 * to_stride);
+}
+#endif
+template <class A>
+void transpose(const A* const* rows, index_t num_rows, index_t num_columns, A* to, index_t to_stride) {
+  index_t r = 0;
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (sizeof(A) == 4) {
+    for (; r + 4 <= num_rows; r += 4) {
+      index_t c = 0;
+      for (; c + 4 <= num_columns; c += 4) transpose_4x4(rows + r, c, to + c * to_stride + r, to_stride);
+      for (; c < num_columns; ++c)
+        for (index_t i = 0; i < 4; ++i) to[c * to_stride + r + i] = rows[r + i][c];
+    }
+  }
+#endif
+  for (; r < num_rows; ++r)
+    for (index_t c = 0; c < num_columns; ++c) to[c * to_stride + r] = rows[r][c];
+}
+
+/// Calls f(tag, i) for whole vectors and then for single elements: the same operations for both.
+template <class A, class F>
+HWY_INLINE void for_each_vector(index_t n, F f) {
+  index_t i = 0;
+  for (; i + num_lanes<A> <= n; i += num_lanes<A>) f(tag<A>(), i);
+  for (; i < n; ++i) f(hn::CappedTag<A, 1>(), i);
+}
+
+template <class A>
+void scale_query(A* x, index_t n, A high, A low) {
+  for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR {
+    using rapt::v0::HWY_NAMESPACE::multiply_split;
+    const auto q = multiply_split(hn::LoadU(d, x + i), hn::Set(d, high), hn::Set(d, low));
+    const auto finite = hn::Lt(hn::Abs(q), hn::Set(d, std::numeric_limits<A>::infinity()));
+    hn::StoreU(hn::IfThenElse(finite, q, hn::Set(d, std::numeric_limits<A>::quiet_NaN())), d, x + i);
+  });
+}
+template <class A>
+void multiply(A* x, index_t n, A by) {
+  for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR { hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, by)), d, x + i); });
+}
+template <class A>
+void add(A* x, const A* y, index_t n) {
+  for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR { hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i); });
+}
+
+/// 16 virtual lanes: i and i + 8, then i and i + 4, i + 2, i + 1.
+template <class A>
+HWY_INLINE A tree_sum(const vec<A> (&lanes)[group_vectors<A>]) {
+  HWY_ALIGN A sum[lane_group];
+  for (int v = 0; v < group_vectors<A>; ++v) hn::Store(lanes[v], tag<A>(), sum + v * num_lanes<A>);
+  RAPT_UNROLL for (int half = lane_group / 2; half > 0; half /= 2) {
+    RAPT_UNROLL for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
+  }
+  return sum[0];
+}
+
+template <class A>
+void norm(A* x, index_t n, A eps, const A* weight) {
+  const tag<A> d;
+  vec<A> squares[group_vectors<A>];
+  for (int v = 0; v < group_vectors<A>; ++v) squares[v] = hn::Zero(d);
+  for (index_t i = 0; i < n; i += lane_group) {
+    HWY_ALIGN A last[lane_group] = {};  // lanes without an element add 0 * 0, which changes nothing
+    const A* from = x + i;
+    if (i + lane_group > n) {
+      std::copy_n(from, n - i, last);
+      from = last;
+    }
+    for (int v = 0; v < group_vectors<A>; ++v) {
+      const auto value = hn::LoadU(d, from + v * num_lanes<A>);
+      squares[v] = fused_mul_add(value, value, squares[v]);
+    }
+  }
+  const A mean = tree_sum<A>(squares) / static_cast<A>(n);
+  const A scale = A{1} / std::sqrt(mean + eps);
+  for_each_vector<A>(n, [=](auto tag_of, index_t i) HWY_ATTR {
+    const auto scaled = hn::Mul(hn::LoadU(tag_of, x + i), hn::Set(tag_of, scale));
+    hn::StoreU(hn::Mul(scaled, hn::LoadU(tag_of, weight + i)), tag_of, x + i);
+  });
+}
+
+template <class A>
+void rotate(A* x, index_t pairs, index_t half, const A* c, const A* s) {
+  const auto turn = [=](auto d, index_t i, A* at_a, A* at_b) HWY_ATTR {
+    const auto a = hn::LoadU(d, at_a), b = hn::LoadU(d, at_b), cos = hn::LoadU(d, c + i), sin = hn::LoadU(d, s + i);
+    hn::StoreU(fused_mul_add(a, cos, hn::Neg(hn::Mul(b, sin))), d, at_a);
+    hn::StoreU(fused_mul_add(b, cos, hn::Mul(a, sin)), d, at_b);
+  };
+  if (half > 0) for_each_vector<A>(pairs, [=](auto d, index_t i) HWY_ATTR { turn(d, i, x + i, x + half + i); });
+  else
+    for (index_t i = 0; i < pairs; ++i) turn(hn::CappedTag<A, 1>(), i, x + 2 * i, x + 2 * i + 1);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt
+HWY_AFTER_NAMESPACE();
+#endif

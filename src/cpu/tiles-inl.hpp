@@ -1,0 +1,183 @@
+// The two products, out of register tiles, once per instruction set and stored type:
+//   dot     out[r][c]  = sum over k of x[k][r] * columns[c][k]      scores and projections
+//   values  acc[r][d] += sum over j of p[r][j] * values[j][d]
+// A tile holds rows x vectors of accumulators in registers. A step of the chain loads the vectors of one k (or j), broadcasts one scalar per row and
+// issues rows * vectors fused multiply-adds. SIMD lanes are outputs: each sum is one chain in the order of the contract, whatever the tile's size.
+//
+// Bound: the FMA units. Zen 3 and 4 do two 256-bit FMAs a cycle with latency 4, so 8 chains at least; and two 256-bit loads, so vectors + rows (the
+// broadcasts) may not exceed vectors * rows. AVX2 has 16 registers: 6 x 2 + 2 + 1 = 15; AVX-512 has 32: 12 x 2 + 2 + 1 = 27. One row is bound by
+// memory: 8 vectors in flight.
+// Test: tests/cpu/attend_test.cpp, project_test.cpp. What was tried: docs/kernels.md.
+#if defined(RAPT_CPU_TILES_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef RAPT_CPU_TILES_INL_HPP
+#undef RAPT_CPU_TILES_INL_HPP
+#else
+#define RAPT_CPU_TILES_INL_HPP
+#endif
+
+#include <cpu/kernels.hpp>
+#include <cpu/lanes-inl.hpp>
+
+#include <algorithm>
+
+HWY_BEFORE_NAMESPACE();
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace HWY_NAMESPACE {
+
+/// The register tile that serves kernels of `Rows` rows. Fewer rows than Rows: several tiles below each other.
+template <int Rows>
+struct tile_shape {
+#if HWY_TARGET == HWY_AVX2
+  static constexpr int rows = Rows == 12 ? 6 : Rows == 8 ? 4 : Rows;
+  static constexpr int vectors = Rows == 1 ? 8 : Rows == 2 ? 4 : 2;
+#elif RAPT_TARGET_HAS_FMA
+  static constexpr int rows = Rows;
+  static constexpr int vectors = Rows == 1 ? 8 : Rows <= 4 ? 4 : 2;
+#else  // no speed to gain: the least code
+  static constexpr int rows = 1;
+  static constexpr int vectors = 4;
+#endif
+};
+
+/// While walking memory, values are taken in blocks of so many keys, so that the second pass over the dims finds them in a near cache.
+constexpr index_t value_block = 64;
+
+template <class A, class T, int Rows, int Vectors, bool adding, bool walks>
+HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth, index_t ahead,
+                         A* HWY_RESTRICT out, index_t out_stride) {
+  constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
+  const tag<A> d;
+  reg<A> acc[Rows][Vectors], column[Vectors];
+  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(hn::Zero(d));
+  }
+  for (index_t k = 0; k < depth; ++k) {
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
+      const T* HWY_RESTRICT from = columns + v / in_group * group_stride + k * lane_group + v % in_group * lanes;
+      column[v] = keep_in_register<A>(load_widened<A>(from));
+      if constexpr (walks) {
+        if (v % in_group == 0) __builtin_prefetch(from + ahead, 0, 2);
+      }
+    }
+    RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+      const vec<A> broadcast = hn::Set(d, x[k * x_stride + r]);
+      RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(fused_mul_add(broadcast, to_vec<A>(column[v]), to_vec<A>(acc[r][v])));
+    }
+  }
+  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
+      A* const to = out + r * out_stride + v * lanes;
+      if constexpr (adding) hn::StoreU(hn::Add(hn::LoadU(d, to), to_vec<A>(acc[r][v])), d, to);
+      else hn::StoreU(to_vec<A>(acc[r][v]), d, to);
+    }
+  }
+}
+
+template <class A, class T, int Rows, bool adding, bool walks>
+void dot_rows(const dot_args<A>& a) {
+  using shape = tile_shape<Rows>;
+  constexpr int in_group = group_vectors<A>;
+  const T* const columns = static_cast<const T*>(a.columns);
+  const auto tiles = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
+    const index_t ahead = std::max<index_t>(1, vectors / in_group) * a.group_stride;
+    for (int r = 0; r < Rows; r += shape::rows)
+      dot_tile<A, T, shape::rows, vectors, adding, walks>(a.x + r, Rows, columns + group * a.group_stride + lane, a.group_stride, a.depth, ahead,
+                                                          a.out + r * a.out_stride + group * lane_group + lane, a.out_stride);
+  };
+  index_t group = 0;
+  if constexpr (shape::vectors > in_group) {
+    constexpr int groups = shape::vectors / in_group;
+    for (; group + groups <= a.num_groups; group += groups) tiles(std::integral_constant<int, shape::vectors>(), group, 0);
+  }
+  constexpr int part = std::min(shape::vectors, in_group);
+  for (; group < a.num_groups; ++group)
+    for (index_t lane = 0; lane < lane_group; lane += part * num_lanes<A>) tiles(std::integral_constant<int, part>(), group, lane);
+}
+
+template <class A, class T, int Rows, int Vectors, bool walks>
+HWY_INLINE void value_tile(const A* HWY_RESTRICT p, index_t p_stride, const T* HWY_RESTRICT values, index_t value_stride, index_t count,
+                           A* HWY_RESTRICT out, index_t out_stride) {
+  constexpr int lanes = num_lanes<A>;
+  const tag<A> d;
+  reg<A> acc[Rows][Vectors], value[Vectors];
+  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(hn::LoadU(d, out + r * out_stride + v * lanes));
+  }
+  for (index_t j = 0; j < count; ++j) {
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
+      const T* HWY_RESTRICT from = values + j * value_stride + v * lanes;
+      value[v] = keep_in_register<A>(load_widened<A>(from));
+      if constexpr (walks) {
+        if (v % group_vectors<A> == 0) __builtin_prefetch(from + value_block * value_stride, 0, 2);
+      }
+    }
+    RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+      const vec<A> broadcast = hn::Set(d, p[r * p_stride + j]);
+      RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(fused_mul_add(broadcast, to_vec<A>(value[v]), to_vec<A>(acc[r][v])));
+    }
+  }
+  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) hn::StoreU(to_vec<A>(acc[r][v]), d, out + r * out_stride + v * lanes);
+  }
+}
+
+template <class A, class T, int Rows, bool walks>
+void value_rows(const value_args<A>& a) {
+  using shape = tile_shape<Rows>;
+  constexpr int lanes = num_lanes<A>;
+  const index_t width = a.num_groups * lane_group, block = walks ? value_block : segment_len;
+  for (index_t first = 0; first < a.count; first += block) {
+    const index_t count = std::min(block, a.count - first);
+    const T* const values = static_cast<const T*>(a.values) + first * a.value_stride;
+    const auto tiles = [&](auto vectors, index_t column) HWY_ATTR {
+      for (int r = 0; r < Rows; r += shape::rows)
+        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * a.p_stride + first, a.p_stride, values + column, a.value_stride, count,
+                                                      a.acc + r * width + column, width);
+    };
+    constexpr int part = std::min(shape::vectors, group_vectors<A>);
+    index_t column = 0;
+    for (; column + shape::vectors * lanes <= width; column += shape::vectors * lanes) tiles(std::integral_constant<int, shape::vectors>(), column);
+    if constexpr (shape::vectors > part)
+      for (; column < width; column += part * lanes) tiles(std::integral_constant<int, part>(), column);
+  }
+}
+
+template <class A, class T, int Rows>
+void dot_for(const dot_args<A>& a) {
+  if (a.adding) return a.walks ? dot_rows<A, T, Rows, true, true>(a) : dot_rows<A, T, Rows, true, false>(a);
+  return a.walks ? dot_rows<A, T, Rows, false, true>(a) : dot_rows<A, T, Rows, false, false>(a);
+}
+template <class A, class T, int Rows>
+void values_for(const value_args<A>& a) {
+  return a.walks ? value_rows<A, T, Rows, true>(a) : value_rows<A, T, Rows, false>(a);
+}
+
+template <class A, class T>
+void dot(int rows, const dot_args<A>& a) {
+  switch (rows) {
+    case 1: return dot_for<A, T, 1>(a);
+    case 2: return dot_for<A, T, 2>(a);
+    case 4: return dot_for<A, T, 4>(a);
+    case 8: return dot_for<A, T, 8>(a);
+    default: return dot_for<A, T, max_tile_rows>(a);
+  }
+}
+template <class A, class T>
+void values(int rows, const value_args<A>& a) {
+  switch (rows) {
+    case 1: return values_for<A, T, 1>(a);
+    case 2: return values_for<A, T, 2>(a);
+    case 4: return values_for<A, T, 4>(a);
+    case 8: return values_for<A, T, 8>(a);
+    default: return values_for<A, T, max_tile_rows>(a);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt
+HWY_AFTER_NAMESPACE();
+#endif

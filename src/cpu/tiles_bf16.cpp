@@ -1,0 +1,40 @@
+// Register tiles for keys, values and weights stored as bf16, widened exactly in the loads.
+#include <cpu/targets.hpp>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/tiles_bf16.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <cpu/tiles-inl.hpp>
+
+HWY_BEFORE_NAMESPACE();
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace HWY_NAMESPACE {
+operand_kernels<float> tiles_bf16_table() { return {dot<float, bf16>, values<float, bf16>}; }
+}  // namespace HWY_NAMESPACE
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include <rapt/cpu/context.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+operand_kernels<float> tiles_bf16(isa set) {
+  switch (set) {
+    case isa::avx2: return N_AVX2::tiles_bf16_table();
+    case isa::avx3:
+    case isa::avx3_dl: return N_AVX3::tiles_bf16_table();
+    default: return HWY_STATIC_DISPATCH(tiles_bf16_table)();
+  }
+}
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt
+#endif

@@ -1,0 +1,40 @@
+// Register tiles for f64: double accumulation.
+#include <cpu/targets.hpp>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/tiles_f64.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <cpu/tiles-inl.hpp>
+
+HWY_BEFORE_NAMESPACE();
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+namespace HWY_NAMESPACE {
+operand_kernels<double> tiles_f64_table() { return {dot<double, double>, values<double, double>}; }
+}  // namespace HWY_NAMESPACE
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include <rapt/cpu/context.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cpu {
+operand_kernels<double> tiles_f64(isa set) {
+  switch (set) {
+    case isa::avx2: return N_AVX2::tiles_f64_table();
+    case isa::avx3:
+    case isa::avx3_dl: return N_AVX3::tiles_f64_table();
+    default: return HWY_STATIC_DISPATCH(tiles_f64_table)();
+  }
+}
+}  // namespace cpu
+}  // namespace v0
+}  // namespace rapt
+#endif
