@@ -19,7 +19,7 @@ struct attend_case {
 };
 
 struct attend_limits {
-  std::initializer_list<index_t> lens = {1, 15, 16, 17, 63, 65};
+  std::vector<index_t> lens = {1, 15, 16, 17, 63, 65};
   index_t max_rows = 12;
   double work = 3e5;  ///< rows * heads * keys * (head_dim + value_dim) of the whole case, at most, where shapes allow
   bool special_values = false;
@@ -107,7 +107,7 @@ attend_case make_case(std::uint64_t seed, const attend_limits& limits) {
   std::vector<index_t> lens, rows;
   double work = 0;
   for (index_t n = random.between(1, 3); n > 0; --n) {
-    const index_t len = limits.lens.begin()[random.below(static_cast<index_t>(limits.lens.size()))];
+    const index_t len = random.pick(limits.lens);
     const double row = static_cast<double>(heads * len * (head_dim + value_dim));
     index_t count = random.chance(0.3) ? 1 : random.between(1, limits.max_rows);
     while (count > 1 && work + row * static_cast<double>(count) > limits.work) --count;

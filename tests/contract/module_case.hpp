@@ -51,13 +51,13 @@ inline random_weights make_weights(random_source& random, const attention_config
 }
 
 struct config_limits {
-  std::initializer_list<index_t> dims = {1, 3, 8, 16, 17};
+  std::vector<index_t> dims = {1, 3, 8, 16, 17};
   index_t max_kv_heads = 3, max_group = 3, max_model_dim = 40;
   bool must_be_causal = true;  ///< so that a token's visible keys do not depend on how a sequence is chunked
 };
 
 inline attention_config make_config(random_source& random, const config_limits& limits, dtype activations) {
-  const auto dim = [&] { return limits.dims.begin()[random.below(static_cast<index_t>(limits.dims.size()))]; };
+  const auto dim = [&] { return random.pick(limits.dims); };
   attention_config c;
   c.num_kv_heads = random.between(1, limits.max_kv_heads), c.num_heads = c.num_kv_heads * random.between(1, limits.max_group);
   c.head_dim = dim(), c.value_dim = random.chance(0.7) ? c.head_dim : dim();

@@ -88,12 +88,12 @@ class module_comparison {
   std::vector<T> x_;
 };
 
-void compare_many(std::uint64_t first_seed, int count, const config_limits& limits, std::initializer_list<index_t> lens) {
+void compare_many(std::uint64_t first_seed, int count, const config_limits& limits, const std::vector<index_t>& lens) {
   for (int i = 0; i < count && !testing::Test::HasFailure(); ++i) {
     const std::uint64_t seed = first_seed + static_cast<std::uint64_t>(i);
     SCOPED_TRACE("case " + std::to_string(seed));
     random_source random(seed);
-    const index_t len = lens.begin()[random.below(static_cast<index_t>(lens.size()))];
+    const index_t len = random.pick(lens);
     with_activation(random, [&](auto t) { module_comparison<decltype(t)>(random, limits, len).run(); });
   }
 }

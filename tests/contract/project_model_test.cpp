@@ -6,8 +6,8 @@ namespace rapt_test::contract {
 namespace {
 
 struct project_limits {
-  std::initializer_list<index_t> depths = {1, 3, 16, 17, 63, 65, 128, 255, 256, 257, 511, 513, 769};
-  std::initializer_list<index_t> columns = {1, 3, 15, 16, 17, 33, 63, 64, 65, 97};
+  std::vector<index_t> depths = {1, 3, 16, 17, 63, 65, 128, 255, 256, 257, 511, 513, 769};
+  std::vector<index_t> columns = {1, 3, 15, 16, 17, 33, 63, 64, 65, 97};
   index_t max_rows = 14;
   bool special_values = false;
 };
@@ -35,7 +35,7 @@ struct hand_packed {
 void compare(std::uint64_t seed, const project_limits& limits) {
   SCOPED_TRACE("case " + std::to_string(seed));
   random_source random(seed);
-  const auto one_of = [&](const std::initializer_list<index_t>& of) { return of.begin()[random.below(static_cast<index_t>(of.size()))]; };
+  const auto one_of = [&](const std::vector<index_t>& of) { return random.pick(of); };
   const bool wide = random.chance(0.25);
   rapt::project_params p;
   p.accumulator = wide ? dtype::f64 : dtype::f32;

@@ -31,6 +31,8 @@ class random_source {
   double symmetric() { return 2 * uniform() - 1; }
   template <class T>
   T pick(std::initializer_list<T> of) { return of.begin()[below(static_cast<index_t>(of.size()))]; }
+  template <class T>
+  T pick(const std::vector<T>& of) { return of[static_cast<std::size_t>(below(static_cast<index_t>(of.size())))]; }
 
  private:
   std::uint64_t state_;
