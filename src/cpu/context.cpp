@@ -56,10 +56,22 @@ std::vector<isa> available_isas() {
   return found;
 }
 
+namespace {
+// The functions that fill a table are compiled for its instruction set as well: only one that the CPU runs may be made.
+template <isa set>
+const kernels& table_of() {
+  static const kernels table{tiles_f32(set), tiles_f16(set), tiles_bf16(set), tiles_f64(set), row_kernels_f32(set), row_kernels_f64(set)};
+  return table;
+}
+}  // namespace
+
 const kernels& kernels_of(isa set) {
-  const auto table_of = [](isa s) { return kernels{tiles_f32(s), tiles_f16(s), tiles_bf16(s), tiles_f64(s), row_kernels_f32(s), row_kernels_f64(s)}; };
-  static const kernels portable = table_of(isa::portable), avx2 = table_of(isa::avx2), avx3 = table_of(isa::avx3);
-  return set == isa::avx2 ? avx2 : set == isa::portable ? portable : avx3;
+  switch (set) {
+    case isa::avx2: return table_of<isa::avx2>();
+    case isa::avx3:
+    case isa::avx3_dl: return table_of<isa::avx3>();
+    default: return table_of<isa::portable>();
+  }
 }
 
 context::impl::impl(const context_options& options) : set(chosen(options.instruction_set)), table(&kernels_of(set)), grow(options.grow) {
@@ -78,6 +90,9 @@ context& context::operator=(context&&) noexcept = default;
 
 int context::num_workers() const { return impl_->pool.num_workers; }
 isa context::instruction_set() const { return impl_->set; }
+std::string_view context::describe() const {
+  return impl_->set == isa::portable ? "portable (slow: no FMA hardware is used)" : name_of(impl_->set);
+}
 std::string_view context::numerics() const { return "cpu-v1"; }
 std::size_t context::workspace_capacity() const { return impl_->memory.bytes(); }
 
