@@ -55,9 +55,10 @@ class attention {
     block_rows_ = std::min(attend_block_rows, round_up(max_rows_, max_tile_rows));
   }
 
+  bool splits_keys() const { return max_rows_ <= attend_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
   void run(workspace& scratch) {
     if (total_rows_ == 0) return;
-    if (max_rows_ <= attend_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len) split(scratch);
+    if (splits_keys()) split(scratch);
     else blocks(scratch);
   }
 
@@ -175,6 +176,13 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
   const float_environment environment;
   const workspace::scope scope(scratch);
   with_accumulator(params.accumulator, [&](auto a) { attention<decltype(a)>(ctx, params).run(scratch); });
+}
+
+std::string backend::describe_attend(context& ctx, const attend_params& params) {
+  bool splits = false;
+  with_accumulator(params.accumulator, [&](auto a) { splits = attention<decltype(a)>(ctx, params).splits_keys(); });
+  const std::string rows = splits ? "keys split by segments of 512, merged upwards" : "blocks of " + std::to_string(attend_block_rows) + " rows that walk all segments of 512 keys";
+  return rows + ", " + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
 }
 
 }  // namespace cpu

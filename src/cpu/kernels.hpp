@@ -86,7 +86,7 @@ struct row_kernels {
   void (*store)(const A* from, index_t n, void* to, dtype type, index_t stride);
   /// to[c * to_stride + r] = rows[r][c].
   void (*transpose)(const A* const* rows, index_t num_rows, index_t num_columns, A* to, index_t to_stride);
-  /// x = x * (high + low); what is not finite becomes NaN.
+  /// x = x * (high + low); an infinite x becomes NaN.
   void (*scale_query)(A* x, index_t n, A high, A low);
   /// x *= by.
   void (*multiply)(A* x, index_t n, A by);

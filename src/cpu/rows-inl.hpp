@@ -133,8 +133,9 @@ template <class A>
 void scale_query(A* x, index_t n, A high, A low) {
   for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR {
     using rapt::v0::HWY_NAMESPACE::multiply_split;
-    const auto q = multiply_split(hn::LoadU(d, x + i), hn::Set(d, high), hn::Set(d, low));
-    const auto finite = hn::Lt(hn::Abs(q), hn::Set(d, std::numeric_limits<A>::infinity()));
+    const auto unscaled = hn::LoadU(d, x + i);
+    const auto q = multiply_split(unscaled, hn::Set(d, high), hn::Set(d, low));
+    const auto finite = hn::Lt(hn::Abs(unscaled), hn::Set(d, std::numeric_limits<A>::infinity()));
     hn::StoreU(hn::IfThenElse(finite, q, hn::Set(d, std::numeric_limits<A>::quiet_NaN())), d, x + i);
   });
 }
