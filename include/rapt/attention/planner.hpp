@@ -94,6 +94,7 @@ explanation explain(Context& ctx, const attention_config& config, const forward_
   attend_params p;
   p.accumulator = accumulator_of(dtype_of<T>);
   p.q.len = shape.q_len * shape.batch, p.q.heads = module.config.num_heads, p.q.dim = module.config.head_dim;
+  p.out.dim = module.config.value_dim;
   p.kv = kv_layout(module.config, module.config.num_kv_heads, shape.page_len);
   p.num_kv_heads = module.config.num_kv_heads;
   p.window_left = module.config.window.left.value_or(no_window);
