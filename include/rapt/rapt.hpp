@@ -12,14 +12,17 @@
 #include <rapt/ops/attend_reference.hpp>
 #include <rapt/ops/merge.hpp>
 #include <rapt/ops/project.hpp>
+#include <rapt/state/file_weights.hpp>
+#include <rapt/state/safetensors.hpp>
+#include <rapt/state/save_load.hpp>
 #include <rapt/version.hpp>
 
 namespace rapt {
 inline namespace v0 {
 // Compiled into the library; programs need not compile them.
-extern template class multi_head_attention<double, cpu::backend>;
-extern template class multi_head_attention<float, cpu::backend>;
-extern template class multi_head_attention<bf16, cpu::backend>;
-extern template class multi_head_attention<f16, cpu::backend>;
+extern template class RAPT_API multi_head_attention<double, cpu::backend>;
+extern template class RAPT_API multi_head_attention<float, cpu::backend>;
+extern template class RAPT_API multi_head_attention<bf16, cpu::backend>;
+extern template class RAPT_API multi_head_attention<f16, cpu::backend>;
 }  // namespace v0
 }  // namespace rapt

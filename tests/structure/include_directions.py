@@ -25,7 +25,9 @@ PRIVATE = {  # src/<room> may include these rooms of src, and what include/rapt/
     "cpu": ["core", "math", "cpu"],
     "cuda": ["core", "cuda", "kernels"],
 }
-PUBLIC_OF_SRC = {**PUBLIC, "math": ["core"]}
+# The templates compiled for one backend: the only place that sees both.
+PRIVATE["instances"] = []
+PUBLIC_OF_SRC = {**PUBLIC, "math": ["core"], "instances": ["core", "ops", "attention", "cpu", "cuda"]}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
