@@ -1,5 +1,5 @@
-// The library's own threads: one fork and join per run(), meant for jobs of a few microseconds. Nothing but the hand-over happens here; floating-point
-// modes are the backend's matter.
+// The library's own threads: one fork and join per run(), meant for jobs of a few microseconds. Nothing but the hand-over happens here;
+// floating-point modes are the backend's matter.
 #include <rapt/core/error.hpp>
 #include <rapt/core/executor.hpp>
 
@@ -70,7 +70,8 @@ class thread_pool::impl {
     unfinished_.store(static_cast<std::uint32_t>(n), std::memory_order_relaxed);
     unclaimed_.store(n, std::memory_order_release);
     epoch_.fetch_add(1, std::memory_order_release);
-    if (n > static_cast<index_t>(threads_.size())) epoch_.notify_all();
+    if (n > static_cast<index_t>(threads_.size()))
+      epoch_.notify_all();
     else
       for (index_t i = 1; i < n; ++i) epoch_.notify_one();
 
@@ -79,8 +80,10 @@ class thread_pool::impl {
     for (int spins = 0;;) {
       const std::uint32_t left = unfinished_.load(std::memory_order_acquire);
       if (left == 0) return;
-      if (++spins < spin_limit()) _mm_pause();
-      else unfinished_.wait(left, std::memory_order_acquire);
+      if (++spins < spin_limit())
+        _mm_pause();
+      else
+        unfinished_.wait(left, std::memory_order_acquire);
     }
   }
 
@@ -128,7 +131,8 @@ class thread_pool::impl {
     }
   }
 
-  // A few tens of microseconds: longer than the gaps between the jobs of one layer. Threads that share a processor only take time from each other by it.
+  // A few tens of microseconds: longer than the gaps between the jobs of one layer. Threads that share a processor only take time from each other by
+  // it.
   int spin_limit() const { return num_threads_ <= processors_ ? 2000 : 0; }
 
   int num_threads_;

@@ -12,7 +12,9 @@ inline bool each_runs_once(const rapt::executor& pool, rapt::index_t n) {
   std::vector<std::atomic<int>> runs(static_cast<std::size_t>(n));
   pool.run(
       pool.self, n,
-      [](void* arg, rapt::index_t i) { (*static_cast<std::vector<std::atomic<int>>*>(arg))[static_cast<std::size_t>(i)].fetch_add(1, std::memory_order_relaxed); },
+      [](void* arg, rapt::index_t i) {
+        (*static_cast<std::vector<std::atomic<int>>*>(arg))[static_cast<std::size_t>(i)].fetch_add(1, std::memory_order_relaxed);
+      },
       &runs);
   for (const auto& count : runs)
     if (count.load(std::memory_order_relaxed) != 1) return false;

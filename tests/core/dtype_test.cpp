@@ -56,8 +56,10 @@ class ascending_oracle {
     int low = 0, high = infinity<T>;
     while (low < high) {
       const int middle = (low + high) / 2;
-      if (midpoint_after<T>(middle) < first) low = middle + 1;
-      else high = middle;
+      if (midpoint_after<T>(middle) < first)
+        low = middle + 1;
+      else
+        high = middle;
     }
     move_to(low);
   }
@@ -94,9 +96,12 @@ TYPED_TEST(storage_type, every_code_widens_to_its_value) {
     const auto wide = static_cast<float>(x);
     const int magnitude = code & 0x7fff;
     ASSERT_EQ(std::signbit(wide), code >> 15 == 1) << code;
-    if (magnitude > infinity<TypeParam>) ASSERT_TRUE(std::isnan(wide)) << code;
-    else if (magnitude == infinity<TypeParam>) ASSERT_TRUE(std::isinf(wide)) << code;
-    else ASSERT_EQ(std::fabs(wide), value_of<TypeParam>(magnitude)) << code;
+    if (magnitude > infinity<TypeParam>)
+      ASSERT_TRUE(std::isnan(wide)) << code;
+    else if (magnitude == infinity<TypeParam>)
+      ASSERT_TRUE(std::isinf(wide)) << code;
+    else
+      ASSERT_EQ(std::fabs(wide), value_of<TypeParam>(magnitude)) << code;
   }
 }
 
@@ -174,7 +179,8 @@ TEST(f16, rounds_as_the_processor_does) {
   }
 }
 
-static_assert(bf16(1.0f).bits == 0x3f80 && f16(1.0).bits == 0x3c00 && static_cast<float>(f16(-2.0f)) == -2.0f, "conversions are constant expressions");
+static_assert(bf16(1.0f).bits == 0x3f80 && f16(1.0).bits == 0x3c00 && static_cast<float>(f16(-2.0f)) == -2.0f,
+              "conversions are constant expressions");
 static_assert(sizeof(bf16) == 2 && sizeof(f16) == 2 && std::is_trivially_copyable_v<bf16> && std::is_trivially_copyable_v<f16>);
 static_assert(std::is_same_v<rapt::accumulator_t<double>, double> && std::is_same_v<rapt::accumulator_t<bf16>, float>);
 
@@ -185,8 +191,8 @@ TEST(dtype, knows_sizes_names_and_element_types) {
     rapt::index_t bytes;
     const char* name;
     bool floating;
-  } all[] = {{dtype::f64, rapt::dtype_of<double>, 8, "f64", true},       {dtype::f32, rapt::dtype_of<const float>, 4, "f32", true},
-             {dtype::bf16, rapt::dtype_of<bf16>, 2, "bf16", true},       {dtype::f16, rapt::dtype_of<f16>, 2, "f16", true},
+  } all[] = {{dtype::f64, rapt::dtype_of<double>, 8, "f64", true},        {dtype::f32, rapt::dtype_of<const float>, 4, "f32", true},
+             {dtype::bf16, rapt::dtype_of<bf16>, 2, "bf16", true},        {dtype::f16, rapt::dtype_of<f16>, 2, "f16", true},
              {dtype::i64, rapt::dtype_of<std::int64_t>, 8, "i64", false}, {dtype::boolean, rapt::dtype_of<bool>, 1, "bool", false},
              {dtype::u8, rapt::dtype_of<std::uint8_t>, 1, "u8", false}};
   for (const auto& each : all) {

@@ -46,7 +46,8 @@ TEST(thread_pool, the_caller_sees_what_tasks_wrote) {
   const thread_pool pool(2);
   std::int64_t plain[2] = {};
   for (std::int64_t round = 1; round <= 20000; ++round) {
-    pool.get().run(pool.get().self, 2, [](void* arg, index_t i) { ++static_cast<std::int64_t*>(arg)[i]; }, plain);
+    pool.get().run(
+        pool.get().self, 2, [](void* arg, index_t i) { ++static_cast<std::int64_t*>(arg)[i]; }, plain);
     ASSERT_EQ(plain[0] + plain[1], 2 * round);
   }
 }
@@ -69,9 +70,7 @@ TEST(thread_pool, a_negative_number_of_threads_is_a_config_error) {
   try {
     const thread_pool pool(-1);
     FAIL() << "accepted";
-  } catch (const rapt::config_error& e) {
-    EXPECT_NE(std::string(e.what()).find("num_threads is -1"), std::string::npos) << e.what();
-  }
+  } catch (const rapt::config_error& e) { EXPECT_NE(std::string(e.what()).find("num_threads is -1"), std::string::npos) << e.what(); }
 }
 
 TEST(thread_pool, moving_keeps_what_an_executor_points_to) {

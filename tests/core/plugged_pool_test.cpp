@@ -41,11 +41,10 @@ TEST(onetbb_pool, is_an_executor) {
 #if RAPT_TEST_TBB
   const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism, 2);
   oneapi::tbb::task_arena arena(2);
-  const executor pool{&arena, 2, [](void* self, index_t n, void (*task)(void*, index_t), void* arg) {
-                        static_cast<oneapi::tbb::task_arena*>(self)->execute([=] {
-                          oneapi::tbb::parallel_for(index_t{0}, n, [=](index_t i) { task(arg, i); });
-                        });
-                      }};
+  const executor pool{
+      &arena, 2, [](void* self, index_t n, void (*task)(void*, index_t), void* arg) {
+        static_cast<oneapi::tbb::task_arena*>(self)->execute([=] { oneapi::tbb::parallel_for(index_t{0}, n, [=](index_t i) { task(arg, i); }); });
+      }};
   expect_an_executor(pool);
 #else
   GTEST_SKIP() << "built without oneTBB";

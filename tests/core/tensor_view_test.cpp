@@ -15,7 +15,9 @@ struct device_space {
   static constexpr bool host_readable = false;
 };
 template <class View>
-concept readable_on_the_host = requires(const View& x) { x(0, 0); };
+concept readable_on_the_host = requires(const View& x) {
+  x(0, 0);
+};
 static_assert(readable_on_the_host<tensor_view<float, 2>>);
 static_assert(!readable_on_the_host<tensor_view<float, 2, device_space>>, "device memory is not dereferenced on the host");
 static_assert(!readable_on_the_host<tensor_view<float, 3>>, "an index for each dimension");

@@ -38,7 +38,8 @@ std::vector<T> inputs(index_t count, int exponent) {
 // A prompt of 17 tokens, two tokens one by one, and a cross call; inputs as large as 2^exponent.
 template <class T>
 void forward(rapt::cpu::context& ctx, int exponent) {
-  const rapt::attention_config config{.model_dim = 40, .num_heads = 6, .num_kv_heads = 2, .head_dim = 20, .causal = true, .rope = rapt::rope_config{}};
+  const rapt::attention_config config{
+      .model_dim = 40, .num_heads = 6, .num_kv_heads = 2, .head_dim = 20, .causal = true, .rope = rapt::rope_config{}};
   const rapt::owned_weights weights = rapt::random_weights<T>(config, 7);
   const rapt::multi_head_attention<T> attention(ctx, config, weights.views);
   const std::vector<T> x = inputs<T>(19 * 40, exponent);
