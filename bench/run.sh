@@ -30,7 +30,7 @@ say "running the benches (about five minutes on two cores); medians of five repe
 status=0
 build/release/bench/rapt_bench --benchmark_repetitions=5 --benchmark_min_time=0.05 --benchmark_display_aggregates_only=true --benchmark_color=false \
   --benchmark_out="$result" --benchmark_out_format=json "${options[@]}" 2>build/logs/bench.err |
-  grep --line-buffered -E '_median|ERROR' | sed -u -e 's|/real_time_median||; s|/manual_time_median||' || status=${PIPESTATUS[0]}
+  grep --line-buffered -E '_median|ERROR' | sed -u 's|/real_time_median||' || status=${PIPESTATUS[0]}
 if ((status)); then grep -v '^\*\*\*WARNING' build/logs/bench.err || true; echo "bench/run.sh: a bench failed; nothing is compared or recorded" >&2; exit 1; fi
 say "done in $((SECONDS - began)) s: $result"
 python3 - "$result" <<'PYTHON'
