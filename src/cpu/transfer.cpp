@@ -16,10 +16,12 @@ void move_rows(const transfer_params& t) {
     for (index_t h = 0; h < kv.num_heads; ++h) {
       std::byte* const head = kv.base + page * kv.page_bytes + h * kv.head_bytes;
       Bits* const packed = reinterpret_cast<Bits*>(head) + slot / lane_group * lane_group * kv.head_dim + slot % lane_group;
-      Bits* const canonical = static_cast<Bits*>(t.k) + (i * kv.num_heads + h) * kv.head_dim;
-      for (index_t d = 0; t.k != nullptr && d < kv.head_dim; ++d) {
-        if constexpr (exporting) canonical[d] = packed[d * lane_group];
-        else packed[d * lane_group] = canonical[d];
+      if (t.k != nullptr) {
+        Bits* const canonical = static_cast<Bits*>(t.k) + (i * kv.num_heads + h) * kv.head_dim;
+        for (index_t d = 0; d < kv.head_dim; ++d) {
+          if constexpr (exporting) canonical[d] = packed[d * lane_group];
+          else packed[d * lane_group] = canonical[d];
+        }
       }
       if (t.v == nullptr) continue;
       std::byte* const value = head + kv.value_offset + slot * kv.value_stride() * size;

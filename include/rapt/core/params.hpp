@@ -32,6 +32,8 @@ struct packed_kv {
   const index_t* positions = nullptr;
   index_t position_stride = 0;
 
+  /// A layout without base is present too: what measures needs no memory.
+  bool present() const { return page_len != 0; }
   index_t value_stride() const { return round_up(value_dim, lane_group); }
 };
 
@@ -68,7 +70,7 @@ struct attend_params {
   operand lse;                     ///< heads and dim swapped in: offset(row, head) addresses one accumulator; data null: not wanted
   const sequence_rows* sequences = nullptr;  ///< [num_sequences]. Host memory.
   index_t num_sequences = 0;
-  packed_kv kv;                    ///< used where base is not null,
+  packed_kv kv;                    ///< used where present(),
   operand k, v;                    ///< else these: [kv_batch, kv_len, stored heads, dim] strided
   const index_t* k_positions = nullptr;  ///< strided keys: [kv_len], one for all sequences; null: index. Host memory.
   index_t num_kv_heads = 1;        ///< query head h reads kv head h / (num_heads / num_kv_heads), or the only stored one
@@ -144,8 +146,8 @@ struct transfer_params {
   const std::int32_t* pages = nullptr;  ///< null: page kv_batch holds all. Host memory.
   index_t kv_batch = 0;
   index_t first = 0, count = 0;
-  void* k = nullptr;
-  void* v = nullptr;
+  void* k = nullptr;  ///< null: keys are not moved
+  void* v = nullptr;  ///< null: values are not moved
 };
 
 /// Weights between any strided [depth, heads, dim] of any floating type and a packed matrix; columns = heads * dim.
