@@ -32,16 +32,16 @@ struct attend_call {
   attend_call(const context& ctx, const attend_params& params)
       : p(params), rows(rows_of<A>(*ctx.internals().table)), operand(operand_for(*ctx.internals().table, params)),
         operand_type(stored_in_place(params) ? params.kv.type : dtype_of<A>), in_place(stored_in_place(params)), num_heads(params.q.heads),
-        stored_heads(params.kv.base != nullptr ? params.kv.num_heads : params.k.heads), group_size(num_heads / stored_heads), head_dim(params.q.dim),
+        stored_heads(params.kv.present() ? params.kv.num_heads : params.k.heads), group_size(num_heads / stored_heads), head_dim(params.q.dim),
         value_dim(params.out.dim), value_stride(round_up(value_dim, lane_group)), scale(math::split_scale<A>(params.softmax_scale)),
         log2_e(static_cast<A>(math::log2_e)), softcap_inner(static_cast<A>(math::ln_2 / params.softcap)),
         softcap_outer(static_cast<A>(params.softcap * math::log2_e)), kept_probability(static_cast<A>(1 - params.dropout_p)),
         has_window(params.window_left != no_window || params.window_right != no_window),
-        key_positions(params.kv.base != nullptr ? params.kv.positions : params.k_positions) {}
+        key_positions(params.kv.present() ? params.kv.positions : params.k_positions) {}
 
   /// Products for segments of this call.
   static bool stored_in_place(const attend_params& p) {
-    return p.kv.base != nullptr && (sizeof(A) == 8 ? p.kv.type == dtype::f64 : p.kv.type != dtype::f64);
+    return p.kv.present() && (sizeof(A) == 8 ? p.kv.type == dtype::f64 : p.kv.type != dtype::f64);
   }
   static const operand_kernels<A>& operand_for(const kernels& table, const attend_params& p) {
     return *operand_of_type<A>(table, stored_in_place(p) ? p.kv.type : dtype_of<A>);

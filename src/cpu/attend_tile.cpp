@@ -120,7 +120,7 @@ class tile_work {
   void drop(index_t r) const {
     const attend_params& p = c_.p;
     const query_row& row = tile_.rows[r];
-    const index_t query_key = row.query;
+    const index_t query_key = s_.kv_len - s_.num_rows + row.query;
     for (index_t j = seen_[r].first; j < seen_[r].last; ++j) {
       A& probability = scores(r)[j];
       const bool kept = keeps(p.dropout_p, p.dropout_seed, p.dropout_offset + static_cast<std::uint64_t>(s_.dropout_sequence), row.head, query_key,

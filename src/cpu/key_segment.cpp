@@ -85,7 +85,7 @@ template <class A>
 void load_positions(const attend_call<A>& c, const sequence_rows& s, index_t first, index_t last, index_t* scratch, key_segment& segment) {
   segment.positions = nullptr;
   if (c.key_positions == nullptr || !(c.has_window || c.p.alibi_slopes != nullptr)) return;
-  if (c.p.kv.base == nullptr) {
+  if (!c.p.kv.present()) {
     segment.positions = c.key_positions + segment.start;
   } else {
     each_page_piece(c.p.kv, s, segment.start, first / lane_group * lane_group, last, [&](index_t page, index_t slot, index_t begin, index_t count) {
@@ -103,7 +103,7 @@ template <class A>
 void load_segment(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t segment_idx, index_t first, index_t last,
                   const attend_scratch<A>& scratch, key_segment& segment) {
   segment.start = segment_idx * segment_len;
-  if (call.p.kv.base != nullptr) load_packed(call, sequence, kv_head, first, last, scratch, segment);
+  if (call.p.kv.present()) load_packed(call, sequence, kv_head, first, last, scratch, segment);
   else load_strided(call, sequence, kv_head, first, last, scratch, segment);
   load_positions(call, sequence, first, last, scratch.positions, segment);
 }

@@ -139,7 +139,7 @@ class attend_model {
   index_t value_dim() const { return p_.out.dim; }
 
  private:
-  bool packed() const { return p_.kv.base != nullptr; }
+  bool packed() const { return p_.kv.present(); }
   kv_place place() const { return {&p_.kv, &s_}; }
   index_t kv_head() const {
     const index_t stored = packed() ? p_.kv.num_heads : p_.k.heads;

@@ -25,6 +25,9 @@ struct named_tensor {
   std::vector<std::byte> bytes;
 };
 
+/// Two lists of numerics ids, "a + b" and "b + c", as one without repetition: "a + b + c".
+RAPT_API std::string merged_numerics(const std::string& ids, const std::string& more);
+
 /// Of the weights (sorted by name here) and the resolved config, all fields but numerics.
 RAPT_API fingerprint fingerprint_of(const attention_config& config, const std::vector<named_tensor>& weights);
 

@@ -20,8 +20,8 @@ struct forward_module {
 
 /// Where keys and values of a piece of work are kept and read.
 struct forward_kv {
-  packed_kv layout;                        ///< base null: scratch of this call, laid out for kv_len
-  packed_kv first_head;                    ///< store with first_head_only: head 0 goes here too; base null: not wanted
+  packed_kv layout;                        ///< not present: scratch of this call, laid out for kv_len
+  packed_kv first_head;                    ///< store with first_head_only: head 0 goes here too; not present: not wanted
   index_t first_page = 0;                  ///< page of the chunk's first batch row
   index_t kv_len = 0;                      ///< keys per batch row (step: unused)
   bool first_head_only = false;            ///< project only head 0
@@ -70,7 +70,7 @@ class forward_pipeline {
     if (makes_kv) {
       k = scratch_rows(scratch, accumulator_, x_kv.rows(), kv_heads, c_.head_dim);
       v = scratch_rows(scratch, accumulator_, x_kv.rows(), kv_heads, c_.value_dim);
-      if (kv.layout.base == nullptr) {
+      if (!kv.layout.present()) {
         kv.layout = kv_layout(c_, kv_heads, std::max(lane_group, round_up(kv.kv_len, lane_group)));
         kv.layout.base = scratch.take<std::byte>(kv_bytes(kv.layout, num_rows));
       } else {
@@ -150,7 +150,7 @@ class forward_pipeline {
     if (kind_ == source_kind::self) set_query_positions(kv, rows, x_kv, first_row);
     append_params p{accumulator_, k, v, m_.k_norm, m_.rope.params(), kv.layout, rows, num_sequences(kv, x_kv.batch)};
     Backend::append(ctx_, p, scratch);
-    if (kv.first_head.base == nullptr) return;
+    if (!kv.first_head.present()) return;
     p.k.heads = p.v.heads = 1;
     p.kv = kv.first_head;
     for (index_t b = 0; b < x_kv.batch; ++b) rows[b].kv_batch = first_row + b;

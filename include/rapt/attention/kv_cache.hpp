@@ -276,10 +276,8 @@ class basic_kv_cache {
     }
     step.mark_forwarded(layer, made_by);
   }
-  /// For loaders: contents made under another id have come in.
-  void note_numerics(const std::string& id) {
-    if (core_->numerics.find(id) == std::string::npos) core_->numerics += " + " + id;
-  }
+  /// For loaders: contents made under these ids have come in.
+  void note_numerics(const std::string& ids) { core_->numerics = merged_numerics(core_->numerics, ids); }
 
  private:
   using core = detail::cache_core<Backend>;

@@ -89,6 +89,7 @@ class multi_head_attention {
       const index_t batch = call.x.batch, stored_heads = from.first_head_only ? 1 : module_.config.num_kv_heads;
       // Growing the workspace may throw; the old contents go only after that.
       packed_kv& target = from.first_head_only ? kv.first_head : kv.layout;
+      target = from.projected->layout_for(kv.kv_len, stored_heads);
       static_cast<void>(ctx.begin_call(measure(ctx, call, from, options, kv)));
       from.projected->prepare(ctx, batch, kv.kv_len, stored_heads);
       target = from.projected->layout();

@@ -56,8 +56,6 @@ std::size_t measure_forward(typename Backend::context& ctx, const forward_module
   kv.kv_len = x_kv.len;
   kv.first_head_only = shape.source == source_kind::cross && shape.first_head_only;
   std::vector<sequence_rows> rows;
-  // Layouts that lie outside the workspace need a base that is not null; nothing is read through it.
-  static std::byte outside{};
   if (shape.source == source_kind::append || shape.source == source_kind::step) {
     rows = plan_step_rows(shape);
     kv.layout = kv_layout(module.config, module.config.num_kv_heads, shape.page_len);
@@ -65,7 +63,6 @@ std::size_t measure_forward(typename Backend::context& ctx, const forward_module
   } else if (shape.source == source_kind::stored || (shape.source == source_kind::store && !shape.first_head_only)) {
     kv.layout = kv_layout(module.config, shape.first_head_only ? 1 : module.config.num_kv_heads, std::max(lane_group, round_up(kv.kv_len, lane_group)));
   }
-  if (kv.layout.page_len != 0) kv.layout.base = &outside;
   workspace measuring;
   run_forward<Backend>(ctx, module, call, options, x_kv, shape.source, kv, measuring);
   return measuring.peak_bytes();

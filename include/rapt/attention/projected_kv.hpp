@@ -81,15 +81,17 @@ class basic_projected_kv {
     return kv;
   }
 
-  /// For loaders: the contents were made under this id.
-  void note_numerics(const std::string& id) {
-    if (numerics_.find(id) == std::string::npos) numerics_ += " + " + id;
-  }
+  /// For loaders: the contents were made under these ids.
+  void note_numerics(const std::string& ids) { numerics_ = merged_numerics(numerics_, ids); }
 
   // For forward, not for callers.
   failure check_writable() const {
     if (!is_static_) return {};
     return {errc::state, "store: these keys and values are static; a projected_kv made without them is needed"};
+  }
+  /// The layout of such contents, without memory.
+  packed_kv layout_for(index_t kv_len, index_t stored_heads) const {
+    return kv_layout(config_, stored_heads, std::max(lane_group, round_up(kv_len, lane_group)));
   }
   /// Memory and layout for new contents; the old ones are gone.
   void prepare(context& ctx, index_t batch, index_t kv_len, index_t stored_heads) {
@@ -105,9 +107,6 @@ class basic_projected_kv {
   const packed_kv& layout() const { return layout_; }
 
  private:
-  packed_kv layout_for(index_t kv_len, index_t stored_heads) const {
-    return kv_layout(config_, stored_heads, std::max(lane_group, round_up(kv_len, lane_group)));
-  }
   void require_not_static(const char* call) const {
     if (is_static_) raise(errc::state, std::string("projected_kv: ") + call + " on static keys and values");
   }

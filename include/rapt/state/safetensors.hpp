@@ -112,6 +112,9 @@ RAPT_API file open(const std::string& path, const open_options& options = {});
 /// The same for a file in memory. Tensors point into `bytes`, which must outlive the file.
 RAPT_API file parse(std::span<const std::byte> bytes);
 
+/// NaN and infinities are data and are loaded; this names the first one, in the order of the file. Nothing where all floating elements are finite.
+RAPT_API failure validate_finite(const file& all);
+
 /// Gathers tensors and metadata and writes them as a state file of rapt: tensors sorted by name, each on a 64-byte boundary (behind zeros in tensors
 /// named pad.0, pad.1, ...), with checksums. The same contents give the same bytes. Every reader of safetensors can open the result.
 class RAPT_API writer {

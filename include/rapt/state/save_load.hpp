@@ -86,12 +86,13 @@ class state_parts {
 template <class Backend>
 void load_sequences(typename Backend::context& ctx, state_reader& file, basic_kv_cache<Backend>& cache,
                     std::span<basic_sequence<Backend>* const> receivers, const load_options& options) {
+  cache.begin_step(std::span<const step_entry<Backend>>());  // state_error where a step is open, before anything is done
   const index_t num_layers = cache.limits().num_layers, n = static_cast<index_t>(receivers.size());
   std::vector<fingerprint> made_by;
   bool any = false;
   for (index_t i = 0; i < n; ++i) any |= file.kv_len(i) > 0;
   for (index_t l = 0; l < num_layers; ++l) {
-    made_by.push_back(file.made_by(std::to_string(l)));
+    made_by.push_back(file.made_by(std::to_string(l), any));
     if (any) file.require_weights("layer " + std::to_string(l), made_by.back(), cache.layer_fingerprint(l), options);
   }
 
@@ -140,7 +141,7 @@ void load_projected(typename Backend::context& ctx, const state_source& from, co
   file.require_config(kv.config());
   file.require_numerics(kv.numerics(), options);
   const kv_shape shape = file.projected(group);
-  const fingerprint made_by = is_static ? fingerprint() : file.made_by(group);
+  const fingerprint made_by = is_static ? fingerprint() : file.made_by(group, true);
   if (!is_static) file.require_weights(group, made_by, kv.made_by(), options);
   file.read();
   const std::string name = std::string(group) + ".";

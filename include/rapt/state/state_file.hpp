@@ -15,6 +15,7 @@ class state_source {
   state_source(const char* path) : path_(path) {}
   state_source(const std::string& path) : path_(path) {}
   state_source(std::span<const std::byte> bytes) : bytes_(bytes), is_path_(false) {}
+  state_source(std::span<std::byte> bytes) : bytes_(bytes), is_path_(false) {}
   state_source(const std::vector<std::byte>& bytes) : bytes_(bytes), is_path_(false) {}
 
   bool is_path() const { return is_path_; }
@@ -86,7 +87,8 @@ class RAPT_API state_reader {
   index_t num_sequences() const;
   /// format_error where the file does not hold that.
   kv_shape projected(const std::string& group) const;
-  fingerprint made_by(const std::string& what) const;  ///< "0", "1", ...: of that layer; "projected"
+  /// what: "0", "1", ... for a layer, "projected". format_error where it is malformed, or missing though there are contents; else empty.
+  fingerprint made_by(const std::string& what, bool has_contents) const;
   index_t kv_len(index_t sequence) const;
 
   /// Reads and verifies the data; the tensors' bytes are there from then on.
