@@ -1,228 +1,206 @@
+#include <attention/flat_json.hpp>
 #include <rapt/attention/config_json.hpp>
-
-#include <nlohmann/json.hpp>
-
-#include <cmath>
-#include <set>
 
 namespace rapt {
 inline namespace v0 {
 namespace {
 
-using nlohmann::json;
+using detail::flat_json, detail::json_members, detail::json_number, detail::json_object, detail::json_value;
 
 constexpr std::pair<rope_scaling_kind, const char*> scaling_kinds[] = {
     {rope_scaling_kind::linear, "linear"}, {rope_scaling_kind::ntk, "ntk"}, {rope_scaling_kind::llama3, "llama3"}, {rope_scaling_kind::yarn, "yarn"}};
 
+std::string text_of(bool x) { return x ? "true" : "false"; }
+std::string text_of(index_t x) { return std::to_string(x); }
+std::string text_of(double x) { return json_number(x); }
+std::string text_of(const char* x) { return '"' + std::string(x) + '"'; }
 template <class T>
-json or_null(const std::optional<T>& value) {
-  return value ? json(*value) : json(nullptr);
+std::string text_of(const std::optional<T>& x) {
+  return x ? text_of(*x) : "null";
 }
 
-json scaling_json(const rope_scaling& s) {
-  if (s.kind == rope_scaling_kind::none) return nullptr;
-  json j = {{"factor", s.factor}};
+json_members members_of(const rope_scaling& s) {
+  const char* type = "";
   for (const auto& [kind, name] : scaling_kinds)
-    if (kind == s.kind) j["rope_type"] = name;
-  if (s.kind == rope_scaling_kind::llama3) {
-    j["low_freq_factor"] = s.low_freq_factor;
-    j["high_freq_factor"] = s.high_freq_factor;
-    j["original_max_position_embeddings"] = s.original_max_position_embeddings;
-  } else if (s.kind == rope_scaling_kind::yarn) {
-    j["beta_fast"] = s.beta_fast;
-    j["beta_slow"] = s.beta_slow;
-    j["attention_factor"] = or_null(s.attention_factor);
-    j["original_max_position_embeddings"] = s.original_max_position_embeddings;
-  }
-  return j;
+    if (kind == s.kind) type = name;
+  if (s.kind == rope_scaling_kind::llama3)
+    return {{"factor", text_of(s.factor)},
+            {"high_freq_factor", text_of(s.high_freq_factor)},
+            {"low_freq_factor", text_of(s.low_freq_factor)},
+            {"original_max_position_embeddings", text_of(s.original_max_position_embeddings)},
+            {"rope_type", text_of(type)}};
+  if (s.kind == rope_scaling_kind::yarn)
+    return {{"attention_factor", text_of(s.attention_factor)},
+            {"beta_fast", text_of(s.beta_fast)},
+            {"beta_slow", text_of(s.beta_slow)},
+            {"factor", text_of(s.factor)},
+            {"original_max_position_embeddings", text_of(s.original_max_position_embeddings)},
+            {"rope_type", text_of(type)}};
+  return {{"factor", text_of(s.factor)}, {"rope_type", text_of(type)}};
 }
 
-json rope_json(const rope_config& r) {
-  return {{"theta", r.theta},
-          {"dim", r.dim},
-          {"pairing", r.pairing == rope_pairing::half ? "half" : "interleaved"},
-          {"scaling", scaling_json(r.scaling)}};
+json_members members_of(const rope_config& r) {
+  return {{"dim", text_of(r.dim)},
+          {"pairing", text_of(r.pairing == rope_pairing::half ? "half" : "interleaved")},
+          {"scaling", r.scaling.kind == rope_scaling_kind::none ? "null" : json_object(members_of(r.scaling))},
+          {"theta", text_of(r.theta)}};
 }
 
-json config_json(const attention_config& c) {
+json_members members_of(const qk_norm_config& n) { return {{"eps", text_of(n.eps)}}; }
+
+json_members members_of(const attention_config& c) {
   const bool windowed = c.window.left || c.window.right;
-  return {{"model_dim", c.model_dim},
-          {"num_heads", c.num_heads},
-          {"num_kv_heads", c.num_kv_heads},
-          {"head_dim", c.head_dim},
-          {"value_dim", c.value_dim},
-          {"output_dim", c.output_dim},
-          {"softmax_scale", or_null(c.softmax_scale)},
-          {"causal", c.causal},
-          {"window", windowed ? json::array({or_null(c.window.left), or_null(c.window.right)}) : json(nullptr)},
-          {"softcap", or_null(c.softcap)},
-          {"alibi", c.alibi},
-          {"qk_norm", c.qk_norm ? json{{"eps", c.qk_norm->eps}} : json(nullptr)},
-          {"rope", c.rope ? rope_json(*c.rope) : json(nullptr)},
-          {"dropout_p", c.dropout_p},
-          {"kv_dtype", c.kv_dtype ? json(name_of(*c.kv_dtype)) : json(nullptr)}};
+  return {{"alibi", text_of(c.alibi)},
+          {"causal", text_of(c.causal)},
+          {"dropout_p", text_of(c.dropout_p)},
+          {"head_dim", text_of(c.head_dim)},
+          {"kv_dtype", c.kv_dtype ? text_of(std::string(name_of(*c.kv_dtype)).c_str()) : "null"},
+          {"model_dim", text_of(c.model_dim)},
+          {"num_heads", text_of(c.num_heads)},
+          {"num_kv_heads", text_of(c.num_kv_heads)},
+          {"output_dim", text_of(c.output_dim)},
+          {"qk_norm", c.qk_norm ? json_object(members_of(*c.qk_norm)) : "null"},
+          {"rope", c.rope ? json_object(members_of(*c.rope)) : "null"},
+          {"softcap", text_of(c.softcap)},
+          {"softmax_scale", text_of(c.softmax_scale)},
+          {"value_dim", text_of(c.value_dim)},
+          {"window", windowed ? "[" + text_of(c.window.left) + "," + text_of(c.window.right) + "]" : "null"}};
 }
 
-/// An object whose every key must be asked for.
-class fields {
- public:
-  fields(const json& object, std::string name) : object_(object), name_(std::move(name)) {
-    if (!object.is_object()) refuse("", object, "an object");
-  }
-  /// config_error where a key was never asked for.
-  void require_all_known() const {
-    for (const auto& [key, value] : object_.items())
-      if (!known_.count(key)) raise(errc::config, "config_from_json: " + path(key) + " is not a field that is known");
-  }
+/// The first difference of two objects with the same keys.
+std::pair<std::string, std::string> first_difference(const json_members& a, const json_members& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i].second != b[i].second) return {a[i].first, a[i].first + ": " + a[i].second + " and " + b[i].second};
+  return {};
+}
 
-  /// nullptr where the key is absent or null.
-  const json* find(const char* key) {
-    known_.insert(key);
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
+/// Reads fields of known kinds.
+class config_reader {
+ public:
+  explicit config_reader(std::string_view text) : json_(text, "config_from_json: ") {}
+
+  void read(const std::string& path, index_t& to) {
+    const json_value* v = json_.find(path);
+    if (!v) return;
+    if (v->is != json_value::kind::integer) refuse(path, *v, "an integer below 2^63");
+    to = v->integer;
   }
-  void read(const char* key, index_t& to) {
-    const json* j = find(key);
-    if (!j) return;
-    if (!j->is_number_integer() || (j->is_number_unsigned() && j->get<std::uint64_t>() > INT64_MAX)) refuse(key, *j, "an integer below 2^63");
-    to = j->get<index_t>();
+  void read(const std::string& path, double& to) {
+    const json_value* v = json_.find(path);
+    if (!v) return;
+    if (v->is != json_value::kind::integer && v->is != json_value::kind::number) refuse(path, *v, "a number");
+    to = v->number;
   }
-  void read(const char* key, double& to) {
-    if (const json* j = find(key)) {
-      if (!j->is_number()) refuse(key, *j, "a number");
-      to = j->get<double>();
-    }
+  void read(const std::string& path, bool& to) {
+    const json_value* v = json_.find(path);
+    if (!v) return;
+    if (v->is != json_value::kind::boolean) refuse(path, *v, "true or false");
+    to = v->truth;
   }
-  void read(const char* key, bool& to) {
-    if (const json* j = find(key)) {
-      if (!j->is_boolean()) refuse(key, *j, "true or false");
-      to = j->get<bool>();
-    }
-  }
-  void read(const char* key, std::string& to) {
-    if (const json* j = find(key)) {
-      if (!j->is_string()) refuse(key, *j, "a string");
-      to = j->get<std::string>();
-    }
+  void read(const std::string& path, std::string& to) {
+    const json_value* v = json_.find(path);
+    if (!v) return;
+    if (v->is != json_value::kind::string) refuse(path, *v, "a string");
+    to = v->text;
   }
   template <class T>
-  void read(const char* key, std::optional<T>& to) {
+  void read(const std::string& path, std::optional<T>& to) {
     T value{};
-    if (!find(key)) return;
-    read(key, value);
-    to = value;
+    read(path, value);
+    if (json_.find(path)) to = value;
   }
-
-  std::string path(const std::string& key) const { return key.empty() ? name_ : name_.empty() ? key : name_ + "." + key; }
-  [[noreturn]] void refuse(const std::string& key, const json& came, const std::string& needed) const {
-    raise(errc::config, "config_from_json: " + path(key) + " is " + came.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 120) + "; " +
-                            needed + " is needed");
+  /// True where an object is there; the keys within it are asked for by their paths.
+  bool enter(const std::string& path, json_value::kind kind = json_value::kind::object) {
+    const json_value* v = json_.find(path);
+    if (v && v->is != kind) refuse(path, *v, kind == json_value::kind::object ? "an object" : "an array");
+    return v != nullptr;
+  }
+  void require_all_known() const {
+    if (const std::string path = json_.first_unknown(); !path.empty())
+      raise(errc::config, "config_from_json: " + path.substr(0, 120) + " is not a field that is known");
+  }
+  [[noreturn]] static void refuse(const std::string& path, const json_value& came, const std::string& needed) {
+    raise(errc::config, "config_from_json: " + path + " is " + came.text.substr(0, 120) + "; " + needed + " is needed");
   }
 
  private:
-  const json& object_;
-  std::string name_;
-  std::set<std::string> known_;
+  flat_json json_;
 };
 
-rope_scaling read_scaling(const json& j) {
-  fields f(j, "rope.scaling");
-  rope_scaling s;
+void read_scaling(config_reader& from, rope_scaling& s) {
+  const std::string at = "rope.scaling.";
   std::string type;
-  f.read("rope_type", type);
+  from.read(at + "rope_type", type);
   bool found = type == "default";
   for (const auto& [kind, name] : scaling_kinds)
     if (type == name) s.kind = kind, found = true;
   if (!found)
     raise(errc::config, "config_from_json: rope.scaling.rope_type is '" + type.substr(0, 120) + "'; default, linear, ntk, llama3 or yarn is needed");
-  if (s.kind != rope_scaling_kind::none) f.read("factor", s.factor);
-  if (s.kind == rope_scaling_kind::llama3) {
-    f.read("low_freq_factor", s.low_freq_factor);
-    f.read("high_freq_factor", s.high_freq_factor);
+  const bool llama3 = s.kind == rope_scaling_kind::llama3, yarn = s.kind == rope_scaling_kind::yarn;
+  if (s.kind != rope_scaling_kind::none) from.read(at + "factor", s.factor);
+  if (llama3) from.read(at + "low_freq_factor", s.low_freq_factor), from.read(at + "high_freq_factor", s.high_freq_factor);
+  if (yarn) {
+    from.read(at + "beta_fast", s.beta_fast);
+    from.read(at + "beta_slow", s.beta_slow);
+    from.read(at + "attention_factor", s.attention_factor);
   }
-  if (s.kind == rope_scaling_kind::yarn) {
-    f.read("beta_fast", s.beta_fast);
-    f.read("beta_slow", s.beta_slow);
-    f.read("attention_factor", s.attention_factor);
-  }
-  if (s.kind == rope_scaling_kind::llama3 || s.kind == rope_scaling_kind::yarn)
-    f.read("original_max_position_embeddings", s.original_max_position_embeddings);
-  f.require_all_known();
-  return s;
+  if (llama3 || yarn) from.read(at + "original_max_position_embeddings", s.original_max_position_embeddings);
 }
 
-rope_config read_rope(const json& j) {
-  fields f(j, "rope");
-  rope_config r;
-  f.read("theta", r.theta);
-  f.read("dim", r.dim);
+void read_rope(config_reader& from, rope_config& r) {
+  from.read("rope.theta", r.theta);
+  from.read("rope.dim", r.dim);
   std::string pairing = "half";
-  f.read("pairing", pairing);
-  if (pairing != "half" && pairing != "interleaved") f.refuse("pairing", pairing, "half or interleaved");
+  from.read("rope.pairing", pairing);
+  if (pairing != "half" && pairing != "interleaved")
+    raise(errc::config, "config_from_json: rope.pairing is " + pairing.substr(0, 120) + "; half or interleaved is needed");
   r.pairing = pairing == "half" ? rope_pairing::half : rope_pairing::interleaved;
-  if (const json* scaling = f.find("scaling")) r.scaling = read_scaling(*scaling);
-  f.require_all_known();
-  return r;
-}
-
-/// The first difference, depth first in the order of the keys.
-std::string first_difference(const json& a, const json& b, const std::string& name) {
-  if (a == b) return {};
-  if (!a.is_object() || !b.is_object()) return name + ": " + a.dump() + " and " + b.dump();
-  for (const auto& [key, value] : a.items()) {
-    const std::string path = name.empty() ? key : name + "." + key;
-    const auto other = b.find(key);
-    if (std::string found = first_difference(value, other == b.end() ? json(nullptr) : *other, path); !found.empty()) return found;
-  }
-  return first_difference(b.dump(), a.dump(), name);  // kinds of scaling with other keys: b has one that a lacks
+  if (from.enter("rope.scaling")) read_scaling(from, r.scaling);
 }
 
 }  // namespace
 
-std::string to_json(const attention_config& config) { return config_json(config).dump(); }
+std::string to_json(const attention_config& config) { return json_object(members_of(config)); }
 
 attention_config config_from_json(std::string_view text) {
-  constexpr std::size_t longest = 1 << 16;  // a config has about 500 bytes
-  json j;
-  if (text.size() <= longest) j = json::parse(text.begin(), text.end(), nullptr, false);
-  if (text.size() > longest || j.is_discarded()) raise(errc::format, "config_from_json: not JSON of at most 65536 bytes");
-  fields f(j, "");
+  config_reader from(text);
   attention_config c;
-  f.read("model_dim", c.model_dim);
-  f.read("num_heads", c.num_heads);
-  f.read("num_kv_heads", c.num_kv_heads);
-  f.read("head_dim", c.head_dim);
-  f.read("value_dim", c.value_dim);
-  f.read("output_dim", c.output_dim);
-  f.read("softmax_scale", c.softmax_scale);
-  f.read("causal", c.causal);
-  f.read("softcap", c.softcap);
-  f.read("alibi", c.alibi);
-  f.read("dropout_p", c.dropout_p);
-  if (const json* w = f.find("window")) {
-    if (!w->is_array() || w->size() != 2) f.refuse("window", *w, "[left, right]");
-    const json sides = {{"left", (*w)[0]}, {"right", (*w)[1]}};
-    fields side(sides, "window");
-    side.read("left", c.window.left);
-    side.read("right", c.window.right);
+  from.read("model_dim", c.model_dim);
+  from.read("num_heads", c.num_heads);
+  from.read("num_kv_heads", c.num_kv_heads);
+  from.read("head_dim", c.head_dim);
+  from.read("value_dim", c.value_dim);
+  from.read("output_dim", c.output_dim);
+  from.read("softmax_scale", c.softmax_scale);
+  from.read("causal", c.causal);
+  from.read("softcap", c.softcap);
+  from.read("alibi", c.alibi);
+  from.read("dropout_p", c.dropout_p);
+  if (from.enter("window", json_value::kind::array)) {
+    from.read("window.0", c.window.left);
+    from.read("window.1", c.window.right);
   }
-  if (const json* norm = f.find("qk_norm")) {
-    fields n(*norm, "qk_norm");
-    c.qk_norm.emplace();
-    n.read("eps", c.qk_norm->eps);
-    n.require_all_known();
-  }
-  if (const json* rope = f.find("rope")) c.rope = read_rope(*rope);
+  if (from.enter("qk_norm")) from.read("qk_norm.eps", c.qk_norm.emplace().eps);
+  if (from.enter("rope")) read_rope(from, c.rope.emplace());
   std::string kv_dtype;
-  f.read("kv_dtype", kv_dtype);
+  from.read("kv_dtype", kv_dtype);
   for (const dtype type : {dtype::f64, dtype::f32, dtype::bf16, dtype::f16})
     if (kv_dtype == name_of(type)) c.kv_dtype = type;
-  if (!kv_dtype.empty() && !c.kv_dtype) f.refuse("kv_dtype", kv_dtype, "f64, f32, bf16 or f16");
-  f.require_all_known();
+  if (!kv_dtype.empty() && !c.kv_dtype)
+    raise(errc::config, "config_from_json: kv_dtype is " + kv_dtype.substr(0, 120) + "; f64, f32, bf16 or f16 is needed");
+  from.require_all_known();
   return c;
 }
 
-std::string difference(const attention_config& a, const attention_config& b) { return first_difference(config_json(a), config_json(b), ""); }
+std::string difference(const attention_config& a, const attention_config& b) {
+  const auto [field, text] = first_difference(members_of(a), members_of(b));
+  if (field == "qk_norm" && a.qk_norm && b.qk_norm) return "qk_norm." + first_difference(members_of(*a.qk_norm), members_of(*b.qk_norm)).second;
+  if (field != "rope" || !a.rope || !b.rope) return text;
+  const auto [rope_field, rope_text] = first_difference(members_of(*a.rope), members_of(*b.rope));
+  // Kinds of scaling have keys of their own.
+  if (rope_field != "scaling" || a.rope->scaling.kind != b.rope->scaling.kind) return "rope." + rope_text;
+  return "rope.scaling." + first_difference(members_of(a.rope->scaling), members_of(b.rope->scaling)).second;
+}
 
 }  // namespace v0
 }  // namespace rapt

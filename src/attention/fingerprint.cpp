@@ -17,6 +17,20 @@ std::string_view as_text(const std::vector<T>& values) {
 
 std::string fingerprint::hex() const { return detail::hex(high) + detail::hex(low); }
 
+std::string merged_numerics(const std::string& ids, const std::string& more) {
+  constexpr std::string_view plus = " + ";
+  const auto has = [&](const std::string& all, std::string_view id) {
+    return (std::string(plus) + all + std::string(plus)).find(std::string(plus) + std::string(id) + std::string(plus)) != std::string::npos;
+  };
+  std::string all = ids;
+  for (std::size_t begin = 0; begin < more.size();) {
+    const std::size_t end = std::min(more.find(plus, begin), more.size());
+    if (const std::string id = more.substr(begin, end - begin); !has(all, id)) all += (all.empty() ? "" : std::string(plus)) + id;
+    begin = end + plus.size();
+  }
+  return all;
+}
+
 fingerprint fingerprint_of(const attention_config& config, const std::vector<named_tensor>& weights) {
   std::vector<const named_tensor*> sorted;
   for (const named_tensor& w : weights) sorted.push_back(&w);

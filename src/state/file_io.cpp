@@ -165,9 +165,10 @@ void replacement::create() {
     if (retry([&] { return system().random(&number, sizeof number); }) != sizeof number) fail("no random name for the new", errno);
     char name[32];
     std::snprintf(name, sizeof name, ".rapt-%016llx", static_cast<unsigned long long>(number));
+    std::string chosen = name;  // before the file exists: this allocates
     file_ = descriptor(retry([&] { return system().open(directory_.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666); }));
     if (file_.get() >= 0) {
-      temporary_ = name;
+      temporary_ = std::move(chosen);
       return;
     }
     if (errno != EEXIST) fail("could not make a file beside", errno);

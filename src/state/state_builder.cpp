@@ -1,8 +1,7 @@
+#include <attention/flat_json.hpp>
 #include <rapt/attention/config_json.hpp>
 #include <rapt/core/error.hpp>
 #include <rapt/state/state_file.hpp>
-
-#include <nlohmann/json.hpp>
 
 #include <state/state_names.hpp>
 
@@ -16,11 +15,7 @@ void state_builder::describe(const attention_config& config, const std::string& 
     raise(errc::config, "save_state: the parts have two configs; " + difference(config_from_json(config_), config) + " (first part and this one)");
   described_ = true;
   config_ = text;
-  // Parts that were loaded from elsewhere name more than one id.
-  if (numerics_.empty() || numerics.find(numerics_) != std::string::npos)
-    numerics_ = numerics;
-  else if (numerics_.find(numerics) == std::string::npos)
-    numerics_ += " + " + numerics;
+  numerics_ = merged_numerics(numerics_, numerics);
 }
 
 void state_builder::add_weights(std::vector<named_tensor> weights) {
@@ -36,9 +31,12 @@ void state_builder::add_projected(const std::string& group, const kv_shape& s, c
 }
 
 void state_builder::add_cache(index_t num_layers, index_t page_len, index_t max_tokens, index_t stored_heads) {
-  const nlohmann::json description = {{"kind", "paged"},          {"num_layers", num_layers}, {"page_len", page_len},
-                                      {"max_tokens", max_tokens}, {"keep_first", 0},          {"stored_kv_heads", stored_heads}};
-  writer_.add_metadata(std::string(cache_key), description.dump());
+  writer_.add_metadata(std::string(cache_key), json_object({{"keep_first", "0"},
+                                                            {"kind", "\"paged\""},
+                                                            {"max_tokens", std::to_string(max_tokens)},
+                                                            {"num_layers", std::to_string(num_layers)},
+                                                            {"page_len", std::to_string(page_len)},
+                                                            {"stored_kv_heads", std::to_string(stored_heads)}}));
 }
 
 void state_builder::add_layer_fingerprint(index_t layer, const fingerprint& made_by) {

@@ -183,9 +183,10 @@ kv_shape state_reader::projected(const std::string& group) const {
   return {*c.kv_dtype, k.extents[0], k.extents[1], k.extents[2], c.head_dim, c.value_dim};
 }
 
-fingerprint state_reader::made_by(const std::string& what) const {
+fingerprint state_reader::made_by(const std::string& what, bool has_contents) const {
   const std::string key = std::string(fingerprint_prefix) + what;
   const std::optional<std::string_view> text = contents_->index().find_metadata(key);
+  if (!text && has_contents) contents_->refuse("metadata key " + in_quotes(key) + " is missing");
   if (!text) return {};
   fingerprint print;
   const auto read = [&](std::size_t at, std::uint64_t& to) {

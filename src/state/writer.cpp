@@ -1,5 +1,5 @@
+#include <attention/flat_json.hpp>
 #include <core/hash.hpp>
-#include <nlohmann/json.hpp>
 #include <state/staged_file.hpp>
 
 #include <algorithm>
@@ -10,9 +10,9 @@ namespace safetensors {
 namespace {
 
 std::string json_text(std::string_view text) {
-  try {
-    return nlohmann::json(text).dump();
-  } catch (const nlohmann::json::exception&) { raise(errc::config, "safetensors::writer: " + in_quotes(text) + " is not UTF-8"); }
+  std::string quoted;
+  if (!detail::json_string(text, quoted)) raise(errc::config, "safetensors::writer: " + in_quotes(text) + " is not UTF-8");
+  return quoted;
 }
 
 }  // namespace

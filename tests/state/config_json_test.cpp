@@ -59,9 +59,7 @@ TEST(config_json, round_trip_is_exact_for_every_kind_of_scaling) {
 }
 
 TEST(config_json, refuses_what_it_does_not_know) {
-  const char* const wrong[] = {"[]",
-                               "5",
-                               R"({"model_dims":5})",
+  const char* const wrong[] = {R"({"model_dims":5})",
                                R"({"sinks":null})",
                                R"({"model_dim":5.0})",
                                R"({"model_dim":9223372036854775808})",
@@ -69,7 +67,10 @@ TEST(config_json, refuses_what_it_does_not_know) {
                                R"({"causal":1})",
                                R"({"softcap":"1"})",
                                R"({"window":5})",
-                               R"({"window":[1]})",
+                               R"({"window":[1,2,3]})",
+                               R"({"window":{"0":1}})",
+                               R"({"window.0":1})",
+                               R"({"rope.theta":1})",
                                R"({"window":[1,2.5]})",
                                R"({"kv_dtype":"i64"})",
                                R"({"qk_norm":{"eps":1,"x":1}})",
@@ -79,7 +80,9 @@ TEST(config_json, refuses_what_it_does_not_know) {
                                R"({"rope":{"scaling":{"rope_type":"dynamic","factor":2}}})",
                                R"({"rope":{"scaling":{"rope_type":"linear","factor":2,"beta_fast":1}}})"};
   for (const char* text : wrong) EXPECT_THROW(config_from_json(text), rapt::config_error) << text;
-  for (const char* text : {"", "{", "{}x", "{\"a\":nan}"}) EXPECT_THROW(config_from_json(text), rapt::format_error) << text;
+  for (const char* text :
+       {"", "[]", "5", "{", "{}x", "{\"a\":nan}", "\xef\xbb\xbf{}", R"({"causal":true,"causal":true})", R"({"x":[[[[[[[[1]]]]]]]]})"})
+    EXPECT_THROW(config_from_json(text), rapt::format_error) << text;
   EXPECT_THROW(config_from_json("{\"a\":" + std::string(100'000, '[')), rapt::format_error);
 }
 
