@@ -68,19 +68,23 @@ int run(const options& o) {
 
   const auto start = std::chrono::steady_clock::now();
   std::span<const float> logits;
+  std::uint64_t hash = 0;
+  const auto take = [&](std::span<const float> next) {
+    logits = next;
+    hash = hash * 1099511628211u ^ common::hash_bits(logits.data(), logits.size());
+  };
   if (o.resume.empty()) {
-    logits = text.feed(ctx, prompt);
+    take(text.feed(ctx, prompt));
     std::fprintf(stderr, "prompt: %zu tokens, %.1f tokens/s\n", prompt.size(), double(prompt.size()) / seconds_since(start));
     if (o.ids) print_ids("prompt ids:", prompt);
   } else {
     text.load(ctx, o.resume);
     std::fprintf(stderr, "resumed: %zu tokens from %s in %.3f s\n", text.ids().size(), o.resume.c_str(), seconds_since(start));
-    logits = text.advance(ctx);
+    take(text.advance(ctx));
   }
 
   const std::size_t first = text.ids().size();
   const auto decode_start = std::chrono::steady_clock::now();
-  std::uint64_t hash = 0;
   int written = 0;
   double saving = 0;
   for (; written < o.tokens; ++written) {
@@ -101,8 +105,7 @@ int run(const options& o) {
       ++written;
       break;
     }
-    logits = text.advance(ctx);
-    hash = hash * 1099511628211u ^ common::hash_bits(logits.data(), logits.size());
+    take(text.advance(ctx));
   }
   std::printf("\n");
   std::fprintf(stderr, "decode: %d tokens, %.1f tokens/s\n", written, double(written) / (seconds_since(decode_start) - saving));
