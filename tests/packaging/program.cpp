@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -20,29 +22,33 @@ void add(const std::vector<T>& values) {
   }
 }
 
-// Multiples of 2^(exponent - 11) below 2^exponent, made from integers: -ffast-math has nothing to change here.
+// Random bits with an exponent field of a few below 1, or with an exponent field of 0: subnormal. Made from integers, because a program built with
+// -ffast-math flushes subnormals as soon as it computes with them.
 template <class T>
-std::vector<T> inputs(index_t count, int exponent) {
+std::vector<T> inputs(index_t count, bool subnormal) {
+  constexpr int mantissa_bits = std::is_same_v<T, double> ? 52 : std::is_same_v<T, float> ? 23 : std::is_same_v<T, rapt::bf16> ? 7 : 10;
+  constexpr int width = 8 * static_cast<int>(sizeof(T)), exponent_bits = width - 1 - mantissa_bits;
+  constexpr std::uint64_t bias = (std::uint64_t{1} << (exponent_bits - 1)) - 1, mantissa_mask = (std::uint64_t{1} << mantissa_bits) - 1;
   std::vector<T> values(static_cast<std::size_t>(count));
-  std::uint32_t state = 12345;
+  std::uint64_t state = 12345;
   for (T& value : values) {
-    state = state * 1664525u + 1013904223u;
-    const std::int64_t integer = static_cast<std::int64_t>(state >> 20) - 2048;
-    double scale = 1;
-    for (int e = exponent - 11; e < 0; ++e) scale /= 2;
-    value = T(static_cast<double>(integer) * scale);
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const std::uint64_t random = state ^ state >> 29;
+    const std::uint64_t exponent = subnormal ? 0 : bias - 1 - (random >> 60) % 4;
+    const std::uint64_t bits = (random >> 63) << (width - 1) | exponent << mantissa_bits | (random & mantissa_mask);
+    std::memcpy(static_cast<void*>(&value), &bits, sizeof(T));  // little-endian, as all of x86-64
   }
   return values;
 }
 
-// A prompt of 17 tokens, two tokens one by one, and a cross call; inputs as large as 2^exponent.
+// A prompt of 17 tokens, two tokens one by one, and a cross call.
 template <class T>
-void forward(rapt::cpu::context& ctx, int exponent) {
+void forward(rapt::cpu::context& ctx, bool subnormal) {
   const rapt::attention_config config{
       .model_dim = 40, .num_heads = 6, .num_kv_heads = 2, .head_dim = 20, .causal = true, .rope = rapt::rope_config{}};
   const rapt::owned_weights weights = rapt::random_weights<T>(config, 7);
   const rapt::multi_head_attention<T> attention(ctx, config, weights.views);
-  const std::vector<T> x = inputs<T>(19 * 40, exponent);
+  const std::vector<T> x = inputs<T>(19 * 40, subnormal);
   std::vector<T> y(19 * 40);
 
   rapt::kv_cache cache(ctx, attention.config(), {.max_tokens = 32});
@@ -58,11 +64,11 @@ void forward(rapt::cpu::context& ctx, int exponent) {
 
 int main() {
   rapt::cpu::context ctx({.num_threads = 2});
-  for (const int exponent : {0, -130}) {  // 2^-130: subnormal floats, which a program built with -ffast-math flushes to zero outside of rapt
-    forward<float>(ctx, exponent);
-    forward<double>(ctx, exponent);
-    forward<rapt::bf16>(ctx, exponent);
+  for (const bool subnormal : {false, true}) {
+    forward<float>(ctx, subnormal);
+    forward<double>(ctx, subnormal);
+    forward<rapt::bf16>(ctx, subnormal);
+    forward<rapt::f16>(ctx, subnormal);
   }
-  forward<rapt::f16>(ctx, 0);
   std::printf("rapt %s, outputs %016llx\n", RAPT_VERSION_STRING, static_cast<unsigned long long>(hash));
 }
