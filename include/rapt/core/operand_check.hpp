@@ -32,7 +32,8 @@ template <class T, int Rank, class Space>
 operand lse_operand_of(const tensor_view<T, Rank, Space>& lse) {
   static_assert(Rank == 2 || Rank == 3);
   operand o;
-  o.data = lse.data(), o.type = dtype_of<T>, o.dim = 1;
+  o.data = const_cast<std::remove_const_t<T>*>(lse.data());
+  o.type = dtype_of<T>, o.dim = 1;
   o.heads = lse.extent(Rank - 2), o.head_stride = lse.stride(Rank - 2);
   o.len = lse.extent(Rank - 1), o.len_stride = lse.stride(Rank - 1);
   if constexpr (Rank == 3) o.batch = lse.extent(0), o.batch_stride = lse.stride(0);
