@@ -1,0 +1,426 @@
+// The state machine of a replay: one overload of run() for each op.
+#pragma once
+#include <parity/module_state.hpp>
+#include <parity/replay.hpp>
+
+#include <rapt/attention/config_json.hpp>
+
+#include <numeric>
+#include <set>
+
+namespace parity {
+
+template <class T>
+class replayer {
+ public:
+  using accumulator = rapt::accumulator_t<T>;
+
+  replayer(const case_file& c, rapt::cpu::context& ctx, dtype kv_dtype, replay_result& result) : case_(c), ctx_(ctx), kv_dtype_(kv_dtype), result_(result) {}
+
+  void run() {
+    try {
+      if (case_.has_module()) make_module();
+    } catch (const std::exception& e) {
+      return fail("construction", e.what());
+    }
+    state_.limits = limits();
+    for (number_ = 0; number_ < case_.steps.size(); ++number_) {
+      const step& s = case_.steps[number_];
+      try {
+        std::visit([&](const auto& call) { s.error ? run_refused(call, *s.error) : run(call); }, s.call);
+      } catch (const std::exception& e) {
+        return fail(where(), e.what());  // what the module holds now is not known: later steps would say nothing
+      }
+    }
+  }
+
+ private:
+  // -- construction ---------------------------------------------------------------------------------------------------------------------
+  void make_module() {
+    rapt::attention_config config = case_.config;
+    config.kv_dtype = kv_dtype_;
+    const weight_set<T> weights(case_, case_.weights);
+    state_.module.emplace(ctx_, config, weights.views());
+  }
+  void run(const construct_step& s) {
+    rapt::attention_config config = rapt::config_from_json(s.config_json);
+    config.kv_dtype = kv_dtype_;
+    const weight_set<T> weights(case_, s.weights);
+    rapt::multi_head_attention<T>(ctx_, config, weights.views());
+  }
+  /// Room for every row that the case ever appends, in each fork too.
+  rapt::cache_limits limits() const {
+    index_t tokens = 0, forks = 1;
+    std::set<index_t> ids;
+    for (const step& s : case_.steps) {
+      if (const auto* fork = std::get_if<fork_step>(&s.call)) ++forks, ids.insert({fork->from, fork->to});
+      const auto* call = std::get_if<forward_step>(&s.call);
+      if (!call || call->cache != cache_use::append) continue;
+      const std::vector<index_t>& shape = case_.input(call->x).shape;
+      index_t rows = 1;
+      for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+      tokens += rows;
+      const index_t batch = shape.size() < 3 ? 1 : rows / std::max<index_t>(1, shape[shape.size() - 2]);
+      if (call->sequences)
+        for (const auto& [id, count] : *call->sequences) ids.insert(id);
+      else
+        for (index_t b = 0; b < batch; ++b) ids.insert(b);
+    }
+    rapt::cache_limits l;
+    l.max_tokens = std::max<index_t>(1, tokens * forks);
+    l.max_sequences = std::max<index_t>(1, static_cast<index_t>(ids.size()));
+    l.page_len = case_.page_len;
+    return l;
+  }
+
+  // -- calls --------------------------------------------------------------------------------------------------------------------------
+  void run(const forward_step& s) {
+    require_module();
+    host_array<T> x = array_of<T>(case_.input(s.x), strides_of(s.strides, "x"));
+    if (x.rank() < 2) throw refusal("x has rank " + std::to_string(x.rank()) + "; 2 or more is needed");
+    const index_t len = x.extent_from_end(1);
+    const bool packed = s.sequences || x.rank() == 2;
+    const index_t batch = std::accumulate(x.shape().begin(), x.shape().end() - 2, index_t{1}, std::multiplies<>());
+
+    std::vector<index_t> y_shape = x.shape();
+    y_shape.back() = config().output_dim;
+    output_array<T> y(y_shape, strides_of(s.strides, "expect"));
+    output_array<accumulator> lse(packed ? std::vector<index_t>{config().num_heads, len} : std::vector<index_t>{batch, config().num_heads, len});
+
+    rapt::forward_options o;
+    o.residual = s.add_input;
+    if (s.peak_mem_factor) o.num_chunks = *s.peak_mem_factor;
+    const std::vector<index_t> kv_lens = integers_of(s.kv_lens), positions = integers_of(s.positions);
+    o.kv_lens = kv_lens;
+    o.positions = positions;
+    const mask_memory mask = mask_of(s.mask, s.mask_kind);
+    o.mask = mask.view;
+    // Outputs of a call that must fail are there to be seen untouched.
+    if (s.expect_lse || case_.steps[number_].error) o.lse = packed ? rapt::lse_output(lse.template view<2>()) : rapt::lse_output(lse.template view<3>());
+
+    std::optional<host_array<T>> x_kv;
+    if (s.x_kv) x_kv.emplace(array_of<T>(case_.input(*s.x_kv), strides_of(s.strides, "x_kv")));
+    guarded(y, lse, [&] {
+      if (packed) forward<2>(s, x, x_kv, y, o);
+      else forward<3>(s, x, x_kv, y, o);
+    });
+    check(s.expect, y, kv_dtype_);
+    if (s.expect_lse) check(s.expect_lse, lse, kv_dtype_);
+  }
+
+  template <int Rank>
+  void forward(const forward_step& s, host_array<T>& x, std::optional<host_array<T>>& x_kv, output_array<T>& y, const rapt::forward_options& o) {
+    const rapt::tensor_view<const T, Rank> rows = x.template view<Rank>();
+    const rapt::tensor_view<T, Rank> out = y.template view<Rank>();
+    const rapt::multi_head_attention<T>& module = *state_.module;
+    const auto no_call = [&](const char* what) { throw refusal(std::string("rapt has no call for ") + what); };
+    if (s.reuse_first_head_kv && s.cache != cache_use::use && (s.cache != cache_use::none || !x_kv)) no_call("reuse_first_head_kv but with none and x_kv, or with use");
+    if (x_kv && (s.cache == cache_use::append || s.cache == cache_use::use)) no_call("x_kv with append or use");
+    switch (s.cache) {
+      case cache_use::none:
+        if (x_kv) return module.forward(ctx_, rows, rapt::cross(x_kv->template view<Rank>(), {.first_head_only = s.reuse_first_head_kv}), out, o);
+        if (state_.given) return module.forward(ctx_, rows, rapt::stored(*state_.given), out, o);
+        return module.forward(ctx_, rows, rapt::self_kv{}, out, o);
+      case cache_use::replace: {
+        const rapt::tensor_view<const T, Rank> kv_rows = x_kv ? rapt::tensor_view<const T, Rank>(x_kv->template view<Rank>()) : rows;
+        return module.forward(ctx_, rows, rapt::store(stored(), kv_rows, {.first_head_only = s.only_cache_first_head_kv}), out, o);
+      }
+      case cache_use::use: return module.forward(ctx_, rows, rapt::stored(stored()), out, o);
+      case cache_use::append: return append<Rank>(s, rows, out, o);
+    }
+  }
+
+  template <int Rank>
+  void append(const forward_step& s, const rapt::tensor_view<const T, Rank>& x, const rapt::tensor_view<T, Rank>& y, rapt::forward_options o) {
+    const index_t batch = Rank == 2 ? 1 : x.extent(0), len = x.extent(Rank - 2);
+    std::vector<std::pair<index_t, index_t>> rows;
+    if (s.sequences) rows = *s.sequences;
+    else if (!state_.sequences.empty())  // those that there are: a batch of another size is the call's error
+      for (const auto& [id, sequence] : state_.sequences) rows.push_back({id, len});
+    else
+      for (index_t b = 0; b < batch; ++b) rows.push_back({b, len});
+
+    rapt::kv_cache& cache = state_.growing(ctx_);
+    std::map<index_t, rapt::sequence> fresh;  // leave the cache where the call fails
+    const auto sequence_of = [&](index_t id) -> rapt::sequence& {
+      const auto found = state_.sequences.find(id);
+      if (found != state_.sequences.end()) return found->second;
+      if (!fresh.contains(id)) fresh[id] = cache.add_sequence();
+      return fresh[id];
+    };
+    if (rows.size() == 1) {
+      state_.module->forward(ctx_, x, rapt::append(cache, sequence_of(rows[0].first)), y, o);
+    } else {
+      const std::span<const index_t> positions = std::exchange(o.positions, {});
+      std::vector<rapt::step_entry<rapt::cpu::backend>> entries;
+      std::size_t row = 0;
+      for (const auto& [id, count] : rows) {
+        entries.push_back({sequence_of(id), count, {}});
+        if (positions.empty()) continue;
+        if (row + static_cast<std::size_t>(count) > positions.size()) throw refusal("positions: one for each appended row is needed");
+        entries.back().positions = positions.subspan(row, static_cast<std::size_t>(count));
+        row += static_cast<std::size_t>(count);
+      }
+      rapt::step step = cache.begin_step(entries);
+      state_.module->forward(ctx_, x, step.layer(0), y, o);
+      step.commit();
+    }
+    state_.sequences.merge(fresh);
+  }
+
+  void run(const attend_step& s) {
+    host_array<T> q = array_of<T>(case_.input(s.q), strides_of(s.strides, "q")), k = array_of<T>(case_.input(s.k), strides_of(s.strides, "k")),
+                  v = array_of<T>(case_.input(s.v), strides_of(s.strides, "v"));
+    if (q.rank() != 4 || k.rank() != 4 || v.rank() != 4) throw refusal("q, k and v of rank 4 are needed");
+    const index_t batch = q.shape()[0], len = q.shape()[1], heads = q.shape()[2];
+    output_array<T> out({batch, len, heads, v.shape()[3]}, strides_of(s.strides, "expect"));
+    output_array<accumulator> lse({batch, heads, len});
+
+    const rapt::attention_config& c = case_.config;
+    rapt::attend_options o;
+    o.softmax_scale = c.softmax_scale, o.causal = c.causal, o.window = c.window, o.softcap = c.softcap;
+    const std::vector<double> slopes = c.alibi ? rapt::alibi_slopes(heads) : std::vector<double>();
+    o.alibi_slopes = slopes;
+    std::vector<double> sinks;
+    if (const tensor* given = case_.find("weights.sinks"); given && std::find(case_.weights.begin(), case_.weights.end(), "sinks") != case_.weights.end())
+      for (const double sink : given->values) sinks.push_back(widened(static_cast<T>(sink)));
+    o.sink_logits = sinks;
+    const std::vector<index_t> kv_lens = integers_of(s.kv_lens), positions = integers_of(s.positions);
+    o.kv_lens = kv_lens;
+    o.q_positions = positions;
+    const mask_memory mask = mask_of(s.mask, s.mask_kind);
+    o.mask = mask.view;
+    guarded(out, lse, [&] {
+      const auto qv = q.template view<4>(), kv = k.template view<4>(), vv = v.template view<4>(), ov = out.template view<4>();
+      if (s.expect_lse || case_.steps[number_].error) rapt::attend(ctx_, qv, kv, vv, ov, lse.template view<3>(), o);
+      else rapt::attend(ctx_, qv, kv, vv, ov, o);
+    });
+    check(s.expect, out, rapt::dtype_of<T>);
+    if (s.expect_lse) check(s.expect_lse, lse, rapt::dtype_of<T>);
+  }
+
+  void run(const merge_step& s) {
+    std::vector<host_array<T>> outs;
+    std::vector<host_array<accumulator>> lses;
+    for (const std::string& part : s.out) outs.push_back(array_of<T>(case_.input(part)));
+    for (const std::string& part : s.lse) lses.push_back(array_of<accumulator>(case_.input(part)));
+    output_array<T> out(outs[0].shape());
+    output_array<accumulator> lse(lses[0].shape());
+    const auto ov = out.template view<4>();
+    const auto lv = lse.template view<3>();
+    std::vector<rapt::partial_attention<T>> parts;
+    for (std::size_t i = 0; i < outs.size(); ++i) parts.push_back({outs[i].template view<4>(), lses[i].template view<3>()});
+    guarded(out, lse, [&] {
+      // A single part is merged with an empty one.
+      host_array<T> none(outs[0].shape(), nullptr);
+      host_array<accumulator> no_lse(lses[0].shape(), nullptr);
+      no_lse.for_each([](accumulator& x, std::size_t) { x = -std::numeric_limits<accumulator>::infinity(); });
+      const rapt::partial_attention<T> empty{none.template view<4>(), no_lse.template view<3>()};
+      rapt::merge(ctx_, parts[0], parts.size() > 1 ? parts[1] : empty, ov, lv);
+      for (std::size_t i = 2; i < parts.size(); ++i) rapt::merge(ctx_, {ov, lv}, parts[i], ov, lv);
+    });
+    check(s.expect, out, rapt::dtype_of<T>);
+    check(s.expect_lse, lse, rapt::dtype_of<T>);
+  }
+
+  // -- state ----------------------------------------------------------------------------------------------------------------------------
+  void run(const expect_cache_step& s) {
+    require_module();
+    using kv_rows = typename module_state<T>::kv_rows;
+    std::vector<kv_rows> parts;
+    if (s.sequence) parts.push_back(state_.rows_of(ctx_, state_.at(*s.sequence)));
+    else if (state_.stored && !state_.stored->empty()) parts.push_back(state_.rows_of(ctx_, *state_.stored));
+    else
+      for (const auto& [id, sequence] : state_.sequences) parts.push_back(state_.rows_of(ctx_, sequence));
+    if (parts.empty()) throw refusal("nothing is cached");
+    std::vector<double> k, v;
+    for (const kv_rows& rows : parts) {
+      if (rows.len != parts[0].len) throw refusal("sequences of different lengths are compared one by one");
+      const std::vector<double> all = values_of(rows);
+      k.insert(k.end(), all.begin(), all.begin() + rows.k_elements());
+      v.insert(v.end(), all.begin() + rows.k_elements(), all.end());
+    }
+    const kv_rows& one = parts[0];
+    const index_t batch = one.batch * static_cast<index_t>(parts.size());
+    if (!s.kv) {
+      check(*s.k, k, {batch, one.len, one.heads, one.head_dim}, kv_dtype_);
+      return check(*s.v, v, {batch, one.len, one.heads, one.value_dim}, kv_dtype_);
+    }
+    if (one.head_dim != one.value_dim) throw refusal("kv needs head_dim == value_dim; k and v are compared apart where not");
+    std::vector<double> kv;
+    const auto row = static_cast<std::ptrdiff_t>(one.heads * one.head_dim);
+    for (std::ptrdiff_t i = 0; i < batch * one.len; ++i)
+      for (const std::vector<double>* from : {&k, &v}) kv.insert(kv.end(), from->begin() + i * row, from->begin() + (i + 1) * row);
+    check(*s.kv, kv, {batch, one.len, 2, one.heads, one.head_dim}, kv_dtype_);
+  }
+
+  void run(const truncate_step& s) {
+    require_module();
+    if (s.sequence) return state_.at(*s.sequence).truncate(s.kv_len);
+    if (state_.sequences.empty()) return state_.growing(ctx_).add_sequence().truncate(s.kv_len);  // of nothing there are 0 tokens
+    std::vector<rapt::sequence*> all;
+    for (auto& [id, sequence] : state_.sequences) all.push_back(&sequence);
+    // The shortest first: where one is too short nothing has been cut yet.
+    std::sort(all.begin(), all.end(), [](const auto* a, const auto* b) { return a->kv_len() < b->kv_len(); });
+    for (rapt::sequence* sequence : all) sequence->truncate(s.kv_len);
+  }
+  void run(const clear_cache_step& s) {
+    require_module();
+    if (s.sequence) {
+      state_.at(*s.sequence);
+      state_.sequences.erase(*s.sequence);
+      return;
+    }
+    if (state_.stored) state_.stored->clear();
+    state_.sequences.clear();
+  }
+  void run(const save_load_step&) {
+    require_module();
+    state_.save_and_load(ctx_);
+  }
+  void run(const fork_step& s) {
+    require_module();
+    if (state_.sequences.contains(s.to)) throw refusal("fork: there is a sequence " + std::to_string(s.to) + " already");
+    rapt::sequence copy = state_.at(s.from).fork();
+    state_.sequences[s.to] = std::move(copy);
+  }
+  void run(const set_static_kv_step& s) {
+    require_module();
+    host_array<T> k = array_of<T>(case_.input(s.k)), v = array_of<T>(case_.input(s.v));
+    if (k.rank() != 4 || v.rank() != 4) throw refusal("k and v of rank 4 are needed");
+    const auto kv = k.template view<4>(), vv = v.template view<4>();
+    state_.given = rapt::projected_kv::from(ctx_, config(), kv, vv);
+  }
+
+  /// expect_error: the call throws that type, and leaves no trace.
+  template <class Call>
+  void run_refused(const Call& call, const std::string& error) {
+    const std::vector<std::byte> before = state_.snapshot(ctx_);
+    try {
+      run(call);
+    } catch (const rapt::error& e) {
+      if (type_of(e.code()) != error) fail(where(), "threw " + type_of(e.code()) + " (" + e.what() + "); " + error + " was expected");
+      if (state_.snapshot(ctx_) != before) fail(where(), "threw, and changed what the module keeps");
+      return;
+    }
+    fail(where(), "threw nothing; " + error + " was expected");
+  }
+  static std::string type_of(rapt::errc code) {
+    switch (code) {
+      case rapt::errc::config: return "config_error";
+      case rapt::errc::shape: return "shape_error";
+      case rapt::errc::range: return "range_error";
+      case rapt::errc::state: return "state_error";
+      case rapt::errc::capacity: return "capacity_error";
+      default: return "an error of another type";
+    }
+  }
+
+  // -- what calls share -------------------------------------------------------------------------------------------------------------------
+  const rapt::attention_config& config() const { return state_.module->config(); }
+  void require_module() const {
+    if (!state_.module) throw refusal("a case without w_out has no module");
+  }
+  rapt::projected_kv& stored() {
+    if (!state_.stored) state_.stored.emplace(ctx_, config());
+    return *state_.stored;
+  }
+  static const std::vector<index_t>* strides_of(const stride_map& all, const char* field) {
+    const auto found = all.find(field);
+    return found == all.end() ? nullptr : &found->second;
+  }
+  std::vector<index_t> integers_of(const name& input) const {
+    if (!input) return {};
+    const tensor& t = case_.input(*input);
+    if (t.type != dtype::i64) throw refusal("inputs." + *input + " is " + std::string(rapt::name_of(t.type)) + "; i64 is needed");
+    return t.integers;
+  }
+
+  struct mask_memory {
+    std::unique_ptr<bool[]> truths;
+    std::optional<host_array<accumulator>> added;
+    rapt::attention_mask view;
+  };
+  mask_memory mask_of(const name& input, const name& kind) const {
+    mask_memory m;
+    if (!input) return m;
+    const tensor& t = case_.input(*input);
+    if ((t.type == dtype::boolean) != (*kind == "bool")) throw refusal("inputs." + *input + " is " + std::string(rapt::name_of(t.type)) + "; mask_kind is " + *kind);
+    if (t.shape.size() != 4 && t.shape.size() != 2) throw refusal("inputs." + *input + ": a mask has rank 4, or 2 over packed rows");
+    const auto take = [&](auto* data) {
+      using element = const std::remove_pointer_t<decltype(data)>;
+      if (t.shape.size() == 4) m.view = rapt::tensor_view<element, 4>(data, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]});
+      else m.view = rapt::tensor_view<element, 2>(data, {t.shape[0], t.shape[1]});
+    };
+    if (t.type == dtype::boolean) {
+      m.truths = std::make_unique<bool[]>(t.truths.size() + 1);
+      for (std::size_t i = 0; i < t.truths.size(); ++i) m.truths[i] = t.truths[i] != 0;
+      take(m.truths.get());
+    } else {
+      m.added.emplace(array_of<accumulator>(t));
+      take(m.added->memory().data());
+    }
+    return m;
+  }
+
+  /// Runs a call; where it throws, its outputs must be as they were.
+  template <class F>
+  void guarded(const output_array<T>& y, const output_array<accumulator>& lse, F call) {
+    try {
+      call();
+    } catch (const rapt::error&) {
+      if (!y.untouched() || !lse.untouched()) fail(where(), "threw after it had written to an output");
+      throw;
+    }
+  }
+
+  static std::vector<double> values_of(const typename module_state<T>::kv_rows& rows) {
+    std::vector<double> values;
+    const auto read = [&](auto zero) {
+      using C = decltype(zero);
+      std::vector<C> elements(rows.bytes.size() / sizeof(C));
+      if (!elements.empty()) std::memcpy(elements.data(), rows.bytes.data(), rows.bytes.size());
+      for (const C& x : elements) values.push_back(widened(x));
+    };
+    switch (rows.type) {
+      case dtype::f64: read(double()); break;
+      case dtype::f32: read(float()); break;
+      case dtype::bf16: read(rapt::bf16()); break;
+      default: read(rapt::f16()); break;
+    }
+    return values;
+  }
+
+  template <class U>
+  void check(const name& expectation, output_array<U>& output, dtype kv_dtype) {
+    if (!expectation) return;
+    const std::vector<double> values = output.take();
+    check(*expectation, values, output.shape(), kv_dtype);
+    if (!output.gaps_untouched()) fail(where(), *expectation + ": memory between the output's strides was written");
+  }
+  void check(const std::string& expectation, const std::vector<double>& values, std::vector<index_t> shape, dtype kv_dtype) {
+    const tensor& expected = case_.at("expected." + expectation);
+    // lse of unbatched rows may come with or without its extent of 1.
+    const auto without_ones = [](std::vector<index_t> s) {
+      while (!s.empty() && s.front() == 1) s.erase(s.begin());
+      return s;
+    };
+    if (without_ones(shape) != without_ones(expected.shape)) return fail(where(), "expected." + expectation + " has another shape than the call's result");
+    const dtype d = coarser(rapt::dtype_of<T>, kv_dtype);
+    const comparison found = compare(expectation, values, expected, case_.find("peer." + expectation + "." + std::string(rapt::name_of(d))), rapt::dtype_of<T>, kv_dtype);
+    if (!found.passed) fail(where(), found.describe());
+    result_.comparisons.push_back(found);
+  }
+
+  std::string where() const { return "step " + std::to_string(number_) + " (" + case_.steps[number_].op + ")"; }
+  void fail(const std::string& place, const std::string& what) { result_.failures.push_back(place + ": " + what); }
+
+  const case_file& case_;
+  rapt::cpu::context& ctx_;
+  dtype kv_dtype_;
+  replay_result& result_;
+  module_state<T> state_;
+  std::size_t number_ = 0;
+};
+
+}  // namespace parity
