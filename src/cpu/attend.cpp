@@ -138,7 +138,8 @@ class attention {
       const sequence_rows& s = p_.sequences[i];
       const split_range& range = ranges[i];
       const index_t slot = of_sequence / c_.stored_heads, head = of_sequence % c_.stored_heads;
-      const row_block<A> block(c_, s, head, 0, rows_of(s), workers.of(worker, c_, block_rows_));
+      const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
+      const row_block<A> block(c_, s, head, 0, rows_of(s), own);
       const states<A> into = slot_at(i, head, slot);
       clear(into, rows_of(s));
       if (slot < range.num_supers()) {

@@ -9,9 +9,10 @@ namespace cpu {
 template <class A>
 class row_block {
  public:
-  /// Rows [first_row, first_row + num_rows) in the order (query, head of the group), in the worker's scratch.
+  /// Rows [first_row, first_row + num_rows) in the order (query, head of the group), in the worker's scratch, which must outlive the block.
   row_block(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t first_row, index_t num_rows,
             const attend_scratch<A>& scratch);
+  row_block(const attend_call<A>&, const sequence_rows&, index_t, index_t, index_t, const attend_scratch<A>&&) = delete;
 
   /// Segments that some row may see: [first_segment, last_segment).
   index_t first_segment() const { return first_ / segment_len; }
@@ -28,7 +29,7 @@ class row_block {
 
   const attend_call<A>& c_;
   const sequence_rows& s_;
-  const attend_scratch<A>& w_;
+  const attend_scratch<A> w_;
   index_t kv_head_, num_rows_;
   index_t first_ = 0, last_ = 0;  // keys that some row may see
 };

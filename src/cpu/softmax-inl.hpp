@@ -116,7 +116,8 @@ bool finite_bits(const A* u, const seen_keys& seen, std::uint64_t* bits) {
   for_each_score<A>(seen.first, seen.last, [&](index_t j) HWY_ATTR {
     const auto lanes = seen_lanes<A>(seen, j);
     const auto score = hn::LoadU(d, u + j);
-    any_nan |= !hn::AllFalse(d, hn::And(lanes, hn::Ne(score, score)));
+    // Not Ne: on AVX that is an ordered comparison, false for NaN.
+    any_nan |= !hn::AllFalse(d, hn::AndNot(hn::Eq(score, score), lanes));
     std::uint64_t word = 0;
     hn::StoreMaskBits(d, hn::AndNot(hn::Eq(score, hn::Set(d, minus_inf<A>)), lanes), reinterpret_cast<std::uint8_t*>(&word));
     found[j / 64] |= word << (j % 64);
