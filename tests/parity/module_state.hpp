@@ -93,9 +93,9 @@ struct module_state {
       bits.insert(bits.end(), bytes.begin(), bytes.end());
     };
     for (const auto* kv : {&stored, &given}) {
-      if (!*kv) continue;
-      add(std::array{(*kv)->batch(), (*kv)->kv_len(), (*kv)->stored_heads(), static_cast<index_t>((*kv)->empty())});
-      if (!(*kv)->empty()) add(rows_of(ctx, **kv).bytes);
+      if (!*kv || (*kv)->empty()) continue;
+      add(std::array{(*kv)->batch(), (*kv)->kv_len(), (*kv)->stored_heads()});
+      add(rows_of(ctx, **kv).bytes);
     }
     for (const auto& [id, s] : sequences) {
       add(std::array{id, s.kv_len()});
