@@ -37,7 +37,7 @@ def build(task):
 
 def main():
     root, scratch = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    flags = sys.argv[3:]
+    flags = [flag for flag in sys.argv[3:] if flag]
     split = flags.index("--link")
     compile_flags, link_flags = flags[:split], flags[split + 1:]
     scratch.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ PRIVATE = {  # src/<room> may include these rooms of src, and what include/rapt/
     "math": ["core", "math"],
     "ops": ["core", "math", "ops"],
     "attention": ["core", "math", "ops", "attention"],
-    "state": ["core", "state"],
+    "state": ["core", "attention", "state"],
     "cpu": ["core", "math", "cpu"],
     "cuda": ["core", "cuda", "kernels"],
 }
