@@ -2,6 +2,8 @@
 #include <contract/params_model.hpp>
 #include <contract/random_operands.hpp>
 
+#include <sstream>
+
 namespace rapt_test::contract {
 namespace {
 
@@ -180,9 +182,23 @@ attend_case make_case(std::uint64_t seed, const attend_limits& limits) {
   return c;
 }
 
+std::string describe(std::uint64_t seed, const attend_case& c) {
+  const rapt::attend_params& p = c.p;
+  std::ostringstream text;
+  text << "case " << seed << ": accumulator " << name_of(p.accumulator) << ", q " << name_of(p.q.type) << " " << p.q.heads << " x " << p.q.dim << ", kv heads " << p.num_kv_heads;
+  if (p.kv.base != nullptr) text << ", packed " << name_of(p.kv.type) << " (" << p.kv.num_heads << " heads, pages of " << p.kv.page_len << ")";
+  else text << ", strided " << name_of(p.k.type) << " (" << p.k.heads << " heads)";
+  text << ", value_dim " << p.out.dim << ", scale " << p.softmax_scale << ", softcap " << p.softcap << ", window " << p.window_left << " " << p.window_right << ", dropout "
+       << p.dropout_p << ", mask " << static_cast<int>(p.mask.kind) << (p.alibi_slopes ? ", alibi" : "") << (p.sink_logits ? ", sinks" : "")
+       << (c.k_positions.empty() ? "" : ", k positions");
+  for (const rapt::sequence_rows& s : c.sequences)
+    text << "; " << s.num_rows << " rows, " << s.kv_len << " keys, visible " << s.visible_len << (s.positions ? ", positions" : "") << ", mask from " << s.mask_first_key;
+  return text.str();
+}
+
 void compare(std::uint64_t seed, const attend_limits& limits) {
-  SCOPED_TRACE("case " + std::to_string(seed));
   attend_case c = make_case(seed, limits);
+  SCOPED_TRACE(describe(seed, c));
   const random_tensor untouched_out = c.out.copy(), untouched_lse = c.lse.copy();
   rapt::attend_params p = c.p;
   with_accumulator(p.accumulator, [&](auto a) { model_attend<decltype(a)>(p); });

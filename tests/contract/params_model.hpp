@@ -121,7 +121,9 @@ class attend_model {
       }
       scores.push_back(u);
     }
-    dropout drop{p_.dropout_p, p_.dropout_seed, p_.dropout_offset + static_cast<std::uint64_t>(s_.dropout_sequence), head_, i_};
+    // A query's index is that of the key that an append would make of its row, so that cutting the rows into calls changes nothing.
+    const index_t query_index = s_.kv_len - s_.num_rows + i_;
+    const dropout drop{p_.dropout_p, p_.dropout_seed, p_.dropout_offset + static_cast<std::uint64_t>(s_.dropout_sequence), head_, query_index};
     std::optional<double> sink;
     if (p_.sink_logits != nullptr) sink = p_.sink_logits[head_];
     const auto row = fold_row(scores, value_dim(), [&](index_t j, index_t d) { return value(j, d); }, drop);
