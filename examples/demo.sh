@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job on a real model: text is written, the state saved half-way, a second process resumes it, and both wrote the same with the same bits.
 # usage: examples/demo.sh [--build DIR] [PROMPT]; the programs are in DIR/examples (default build/dev).
+# RAPT_MODELS names another folder for the model than .models.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -8,7 +9,7 @@ build=build/dev
 if [[ ${1:-} == --build ]]; then build=$2; shift 2; fi
 prompt=${1:-Once upon a time, there was a}
 programs=$build/examples
-models=.models
+models=${RAPT_MODELS:-.models}
 tokens=64
 threads=2
 
@@ -30,6 +31,11 @@ layer_demo() {
   same "bits of the outputs" "$(grep '^bits' "$work/first")" "$(grep '^bits' "$work/second")"
 }
 
+server_demo() {
+  say "many sequences in one cache (random weights)"
+  "$programs/server" --threads $threads | indent
+}
+
 say "the model: SmolLM2-135M-Instruct"
 python=python3
 python3 -m pip --version >/dev/null 2>&1 || { python3 -m venv "$work/python" >/dev/null 2>&1 && python=$work/python/bin/python; } || true
@@ -38,6 +44,7 @@ fetched=0
 if ((fetched == 3)); then
   say "the model could not be downloaded"
   layer_demo
+  server_demo
   exit
 fi
 ((fetched == 0)) || exit "$fetched"
@@ -63,5 +70,4 @@ rest=$(cat "$work/rest" && echo .) all=$(cat "$work/all" && echo .)
 same "the text" "${all: -${#rest}}" "$rest"
 same "the bits of all logits" "$(grep '^logits' "$work/first")" "$(grep '^logits' "$work/second")"
 
-say "many sequences in one cache (random weights)"
-"$programs/server" --threads $threads | indent
+server_demo

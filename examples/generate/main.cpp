@@ -42,7 +42,7 @@ void print_ids(const char* what, std::span<const generate::token_id> ids) {
 void report_cache(const generate::session& text) {
   rapt::attention_config replicated = text.cache().config();
   replicated.num_kv_heads = replicated.num_heads;
-  const double mb = 1e-6, used = double(text.kv_len()) / double(text.cache().limits().max_tokens);
+  const double mb = 1e-6, used = double(text.kv_len()) / double(text.cache().capacity());
   std::fprintf(
       stderr, "cache: %lld tokens in 30 layers, %s, %.2f MB of %.2f MB; with keys and values replicated per query head it would be %.2f MB\n",
       static_cast<long long>(text.kv_len()), std::string(rapt::name_of(*text.cache().config().kv_dtype)).c_str(),
