@@ -1,4 +1,4 @@
-#include <attention/flat_json.hpp>
+#include <core/flat_json.hpp>
 #include <rapt/attention/config_json.hpp>
 
 namespace rapt {

@@ -1,4 +1,4 @@
-#include <attention/flat_json.hpp>
+#include <core/flat_json.hpp>
 #include <core/hash.hpp>
 #include <state/staged_file.hpp>
 

@@ -3,7 +3,7 @@
 #include <support/safetensors_bytes.hpp>
 #include <support/unchanged.hpp>
 
-#include <chrono>
+#include <ctime>
 
 namespace {
 
@@ -105,7 +105,7 @@ TEST(safetensors, hostile_09_duplicates) {
 }
 
 TEST(safetensors, hostile_10_nesting) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   expect_header_refused("{\"a\":" + std::string(100'000, '['));
   const auto within = [](std::size_t depth) {
     return file_bytes(
@@ -117,7 +117,7 @@ TEST(safetensors, hostile_10_nesting) {
   EXPECT_EQ(safetensors::parse(bytes_of(allowed)).size(), 1);
   EXPECT_THROW(safetensors::parse(bytes_of(file_bytes(std::string(90'000'000, '[')))), rapt::format_error);
   EXPECT_THROW(safetensors::parse(bytes_of(file_bytes("{\"a\":{\"x\":" + std::string(90'000'000, '[') + "}"))), rapt::format_error);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));  // 1 s each
+  EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 5);  // of the processor, for all of them, on any machine
 }
 
 TEST(safetensors, hostile_11_too_many_tensors) {

@@ -172,12 +172,12 @@ requires(!std::convertible_to<const First&, std::string>) std::vector<std::byte>
 /// The only sequence of the file. An empty sequence of the cache is filled; any other handle is replaced once the new sequence is complete (until
 /// then the cache needs room for both).
 template <class Context>
-void load_state(Context& ctx, const state_source& from, basic_kv_cache<backend_of<Context>>& cache, basic_sequence<backend_of<Context>>& sequence,
+void load_state(Context& ctx, const state_source& from, basic_kv_cache<backend_of<Context>>& cache, basic_sequence<backend_of<Context>>& into,
                 const load_options& options = {}) {
   detail::state_reader file = detail::open_for_cache(from, cache, options);
   if (file.num_sequences() != 1)
     raise(errc::config, file.where() + "sequences: the file has " + std::to_string(file.num_sequences()) + "; 1 was asked for (load into a vector)");
-  basic_sequence<backend_of<Context>>* const receiver = &sequence;
+  basic_sequence<backend_of<Context>>* const receiver = &into;
   detail::load_sequences<backend_of<Context>>(ctx, file, cache, std::span(&receiver, 1), options);
 }
 /// All sequences of the file, in their order, as new ones; the vector's old contents go when the new are complete.
