@@ -37,8 +37,8 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return rapt_test::counted(std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit));
 }
 // Sanitizers have array forms of their own, which would not come here.
-void* operator new[](std::size_t bytes) { return operator new(bytes); }
-void* operator new[](std::size_t bytes, std::align_val_t alignment) { return operator new(bytes, alignment); }
+__attribute__((noinline)) void* operator new[](std::size_t bytes) { return operator new(bytes); }
+__attribute__((noinline)) void* operator new[](std::size_t bytes, std::align_val_t alignment) { return operator new(bytes, alignment); }
 void operator delete[](void* memory) noexcept { rapt_test::release(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { rapt_test::release(memory); }
 void operator delete[](void* memory, std::align_val_t) noexcept { rapt_test::release(memory); }
