@@ -1,8 +1,12 @@
 // rapt_bench: Google Benchmark's options, and --threads=N (default: all processors) and --small (only small shapes). Returns 1 where a bench could not
-// verify its answer.
+// verify its answer. Says at the end how busy other programs kept the machine meanwhile.
 #include <support.hpp>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <cctype>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,6 +35,18 @@ std::string machine_class() {
   return name;
 }
 
+/// Processor seconds that everything but this process has used since the machine started. The kernel counts them in ticks of 10 ms.
+double seconds_of_others() {
+  std::ifstream file("/proc/stat");
+  std::string cpu;
+  double user = 0, nice = 0, system = 0, idle = 0, waiting = 0, irq = 0, softirq = 0, steal = 0;
+  file >> cpu >> user >> nice >> system >> idle >> waiting >> irq >> softirq >> steal;
+  rusage own{};
+  getrusage(RUSAGE_SELF, &own);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return (user + nice + system + irq + softirq + steal) / static_cast<double>(sysconf(_SC_CLK_TCK)) - seconds(own.ru_utime) - seconds(own.ru_stime);
+}
+
 /// Takes this program's own options out of argv; the rest is Google Benchmark's.
 void take_options(int& argc, char** argv) {
   int kept = 1;
@@ -57,10 +73,14 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("machine_class", machine_class());
   benchmark::AddCustomContext("rapt_version", RAPT_VERSION_STRING);
   benchmark::AddCustomContext("rapt_numerics", std::string(bench::context().numerics()));
+  const double others = seconds_of_others();
+  const auto start = std::chrono::steady_clock::now();
   if (benchmark::RunSpecifiedBenchmarks() == 0) {
     std::fprintf(stderr, "rapt_bench: no bench matches the filter\n");
     return 1;
   }
+  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::fprintf(stderr, "rapt_bench: processors kept busy by others: %.2f\n", std::max(0.0, (seconds_of_others() - others) / elapsed));
   benchmark::Shutdown();
   if (bench::num_failed() > 0) std::fprintf(stderr, "rapt_bench: wrong answers, see ERROR OCCURRED above\n");
   return bench::num_failed() > 0 ? 1 : 0;

@@ -53,7 +53,7 @@ def series(rows, x, y, **wanted):
 
 def plot_memory(rows, title):
     calls = [("prompt", "whole prompt"), ("append_32", "32 rows appended"), ("append_1", "1 row appended")]
-    fig, ax = plt.subplots(figsize=(8, 5))
+    fig, ax = plt.subplots(figsize=(11, 5))
     for color, (call, text) in enumerate(calls):
         lens, workspace = series(rows, "kv_len", "workspace_bytes", call=call)
         _, scores = series(rows, "kv_len", "score_matrix_bytes", call=call)
@@ -66,24 +66,29 @@ def plot_memory(rows, title):
     ax.yaxis.set_major_formatter(FuncFormatter(bytes_text))
     ax.set_xlabel("kv_len")
     ax.set_title(f"Memory of a module, 8 heads of 64, f32\n{title}", fontsize=10)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return fig
 
 
 def plot_heads(rows, title):
-    calls = [("prefill", "512 queries, 512 keys, causal"), ("decode", "1 query, 16,384 keys")]
-    fig, axes = plt.subplots(1, 2, figsize=(11, 4.5))
-    for ax, (call, text) in zip(axes, calls):
+    panels = [
+        ("prefill", "real_time", "512 queries, 512 keys, causal: time of attend, us"),
+        ("decode", "real_time", "1 query, 16,384 keys: time of attend, us"),
+        ("decode", "kv_bytes", "16,384 keys: keys and values held"),
+    ]
+    fig, axes = plt.subplots(1, 3, figsize=(14, 4.5))
+    for ax, (call, y, text) in zip(axes, panels):
         for kv, label in (("own", "a KV head for each query head"), ("shared", "one KV head, shared"), ("replicated", "one KV head, copied to each query head")):
-            heads, time = series(rows, "heads", "real_time", call=call, kv=kv)
-            ax.plot(heads, time, "o-", label=label)
+            heads, values = series(rows, "heads", y, call=call, kv=kv)
+            ax.plot(heads, values, "o-", label=label)
         log2_axes(ax, heads)
-        ax.set_yscale("log")
+        ax.set_yscale("log", base=2 if y == "kv_bytes" else 10)
+        if y == "kv_bytes":
+            ax.yaxis.set_major_formatter(FuncFormatter(bytes_text))
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("query heads (head_dim 64)")
-        ax.set_ylabel("time of attend, us")
         ax.set_title(text, fontsize=10)
-        ax.legend(fontsize=8)
+    axes[0].legend(fontsize=8)
     fig.suptitle(title, fontsize=10)
     return fig
 

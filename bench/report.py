@@ -2,7 +2,7 @@
 
 usage: report.py class RESULT                  the machine class of a run
        report.py compare RESULT BASELINE       medians beside a baseline's
-       report.py record RESULT BASELINE        a baseline of this run, without what names a person's machine
+       report.py record RESULT BASELINE OTHERS a baseline of this run, without what names a person's machine; others kept OTHERS processors busy
 """
 
 import json
@@ -52,7 +52,10 @@ def compare(result, baseline):
         rooms.setdefault(name.split("/")[0], []).append(b / a)
         if abs(b / a - 1) > max(NOTABLE, 2 * spread(before[name]), 2 * spread(now[name])):
             notable.append((b / a, name, a, b))
-    print(f"time now / time of the baseline of {context_of(baseline)['date'][:10]} (geometric mean of medians; less is faster)")
+    context = context_of(baseline)
+    print(f"time now / time of the baseline of {context['date'][:10]} (geometric mean of medians; less is faster)")
+    if context.get("processors_busy_with_others", 0) > 0.1:
+        print(f"  the baseline was recorded while other programs kept {context['processors_busy_with_others']} processors busy")
     for room, ratios in sorted(rooms.items()):
         print(f"  {room:<10} {math.exp(statistics.fmean(map(math.log, ratios))):.3f}  ({len(ratios)} benches)")
     print(f"changes above {NOTABLE:.0%} and above the spread of both runs: {len(notable)}")
@@ -65,11 +68,13 @@ def compare(result, baseline):
                 print(f"  {name}")
 
 
-def record(result, baseline):
+def record(result, baseline, others):
     content = json.loads(pathlib.Path(result).read_text())
     for private in ("host_name", "executable"):
         content["context"].pop(private, None)
-    runs = [run for run in content["benchmarks"] if run["run_type"] == "iteration"]
+    content["context"]["processors_busy_with_others"] = float(others)
+    unused = ("family_index", "per_family_instance_index", "threads")
+    runs = [{k: v for k, v in run.items() if k not in unused} for run in content["benchmarks"] if run["run_type"] == "iteration"]
     lines = ",\n".join(json.dumps(run) for run in runs)
     target = pathlib.Path(baseline)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +86,7 @@ def main(arguments):
         print(context_of(arguments[1])["machine_class"])
     elif len(arguments) == 3 and arguments[0] == "compare":
         compare(*arguments[1:])
-    elif len(arguments) == 3 and arguments[0] == "record":
+    elif len(arguments) == 4 and arguments[0] == "record":
         record(*arguments[1:])
     else:
         sys.exit(__doc__)

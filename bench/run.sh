@@ -33,11 +33,12 @@ build/release/bench/rapt_bench --benchmark_repetitions=5 --benchmark_min_time=0.
   grep --line-buffered -E '_median|ERROR' | sed -u 's|/real_time_median||' || status=${PIPESTATUS[0]}
 if ((status)); then grep -v '^\*\*\*WARNING' build/logs/bench.err || true; echo "bench/run.sh: a bench failed; nothing is compared or recorded" >&2; exit 1; fi
 say "done in $((SECONDS - began)) s: $result"
-python3 - "$result" <<'PYTHON'
-import json, sys
-load = json.load(open(sys.argv[1]))["context"]["load_avg"]
-if load and load[0] > 0.5: print(f"   other programs were running at the start (load {load[0]:.2f}): these times are not to be relied on")
-PYTHON
+others=$(sed -n 's/^rapt_bench: processors kept busy by others: //p' build/logs/bench.err)
+quiet=1
+if awk "BEGIN { exit !($others > 0.1) }"; then
+  quiet=0
+  echo "   other programs kept $others processors busy meanwhile: these times say little"
+fi
 
 tools=0
 if [[ -x .venv/bin/python ]] || python3 -m venv .venv 2>/dev/null; then
@@ -62,7 +63,8 @@ else
   echo "   to make one, on a quiet machine: bench/run.sh --record   (then commit $baseline)"
 fi
 if ((record)); then
-  python3 bench/report.py record "$result" "$baseline"
+  ((quiet)) || echo "   recorded although the machine was not quiet: better run it again"
+  python3 bench/report.py record "$result" "$baseline" "$others"
   say "recorded $baseline"
 fi
 

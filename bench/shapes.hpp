@@ -38,7 +38,7 @@ constexpr index_t decode_small_kv_len = 256;
 
 /// Memory against length: the range in which a score matrix is still small, and on to where it is not.
 constexpr head_shape memory_heads{8, 8, 64};
-constexpr std::array<index_t, 8> memory_kv_lens{32, 64, 128, 256, 512, 4096, 16'384, 65'536};
+constexpr std::array<index_t, 10> memory_kv_lens{32, 64, 128, 256, 512, 1024, 2048, 4096, 16'384, 65'536};
 constexpr index_t memory_small_kv_len = 512;
 /// A whole prompt at once is quadratic in time.
 constexpr index_t memory_longest_prompt = 4096;
