@@ -20,9 +20,11 @@ failure check(const cache_limits& l) {
 
 index_t num_pages_for(const cache_limits& limits) {
   raise_if(check(limits));
-  // Each sequence wastes at most page_len - 1 slots of its last page.
+  // Each sequence wastes at most page_len - 1 slots of its last page. Forks that part in one step hold the page that they shared until it ends: a page
+  // more for every two sequences.
   index_t slots = 0;
   if (!multiply_fits(limits.max_sequences, limits.page_len - 1, slots) || __builtin_add_overflow(slots, limits.max_tokens, &slots) ||
+      __builtin_add_overflow(slots, limits.max_sequences / 2 * limits.page_len, &slots) ||
       slots / limits.page_len > std::numeric_limits<std::int32_t>::max())
     raise(errc::capacity, "cache_limits: " + std::to_string(limits.max_tokens) + " tokens in pages of " + std::to_string(limits.page_len) +
                               " need more than 2^31 - 1 pages");
