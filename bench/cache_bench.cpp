@@ -18,14 +18,22 @@ struct cache_fixture {
   random_tokens<stored> tokens;
 
   cache_fixture(index_t n, index_t max_sequences, index_t extra_tokens)
-      : kv_len(n), config(cache_config()), weights(rapt::random_weights<float>(config, 1)), module(context(), config, weights.views),
-        cache(context(), module.config(), {.max_tokens = n + extra_tokens, .max_sequences = max_sequences}), first(cache.add_sequence()),
+      : kv_len(n),
+        config(cache_config()),
+        weights(rapt::random_weights<float>(config, 1)),
+        module(context(), config, weights.views),
+        cache(context(), module.config(), {.max_tokens = n + extra_tokens, .max_sequences = max_sequences}),
+        first(cache.add_sequence()),
         tokens(config, n, 1) {
     append_tokens<stored>(context(), cache, first, {&tokens, 1}, module.fingerprint());
   }
   static rapt::attention_config cache_config() {
-    return rapt::resolve({.model_dim = cache_model_dim, .num_heads = cache_heads.num_heads, .num_kv_heads = cache_heads.num_kv_heads,
-                          .head_dim = cache_heads.head_dim, .causal = true, .kv_dtype = rapt::dtype_of<stored>});
+    return rapt::resolve({.model_dim = cache_model_dim,
+                          .num_heads = cache_heads.num_heads,
+                          .num_kv_heads = cache_heads.num_kv_heads,
+                          .head_dim = cache_heads.head_dim,
+                          .causal = true,
+                          .kv_dtype = rapt::dtype_of<stored>});
   }
   bool first_is_whole() const { return holds(context(), cache, first, 0, tokens, kv_len); }
 };
@@ -38,8 +46,10 @@ struct step_fixture : cache_fixture {
   std::vector<float> x, y;
 
   step_fixture(index_t n, index_t num_sequences, index_t rows_of_each)
-      : cache_fixture(n, num_sequences, num_sequences * (rows_of_each + 64)), rows(rows_of_each),
-        x(random_values<float>(2, num_sequences * rows_of_each * cache_model_dim)), y(x.size()) {
+      : cache_fixture(n, num_sequences, num_sequences * (rows_of_each + 64)),
+        rows(rows_of_each),
+        x(random_values<float>(2, num_sequences * rows_of_each * cache_model_dim)),
+        y(x.size()) {
     for (index_t s = 1; s < num_sequences; ++s) forks.push_back(first.fork());
     entries.push_back({first, rows});
     for (const rapt::sequence& fork : forks) entries.push_back({fork, rows});
@@ -47,7 +57,8 @@ struct step_fixture : cache_fixture {
   index_t num_rows() const { return static_cast<index_t>(entries.size()) * rows; }
   void run() {
     rapt::step step = cache.begin_step(entries);
-    module.forward(context(), rapt::view(std::as_const(x).data(), num_rows(), cache_model_dim), step.layer(0), rapt::view(y.data(), num_rows(), cache_model_dim));
+    module.forward(context(), rapt::view(std::as_const(x).data(), num_rows(), cache_model_dim), step.layer(0),
+                   rapt::view(y.data(), num_rows(), cache_model_dim));
     step.commit();
     first.truncate(kv_len);
     for (rapt::sequence& fork : forks) fork.truncate(kv_len);
@@ -151,18 +162,27 @@ struct stored_fixture {
   std::vector<float> x, x_kv, y;
 
   explicit stored_fixture(const stored_shape& s)
-      : shape(s), config(stored_config()), weights(rapt::random_weights<float>(config, 1)), module(context(), config, weights.views),
-        kv(context(), module.config()), x(random_values<float>(1, s.batch * s.q_len * config.model_dim)),
-        x_kv(random_values<float>(2, s.batch * s.kv_len * config.model_dim)), y(x.size()) {}
+      : shape(s),
+        config(stored_config()),
+        weights(rapt::random_weights<float>(config, 1)),
+        module(context(), config, weights.views),
+        kv(context(), module.config()),
+        x(random_values<float>(1, s.batch * s.q_len * config.model_dim)),
+        x_kv(random_values<float>(2, s.batch * s.kv_len * config.model_dim)),
+        y(x.size()) {}
   static rapt::attention_config stored_config() {
-    return rapt::resolve({.model_dim = stored_heads.num_heads * stored_heads.head_dim, .num_heads = stored_heads.num_heads,
-                          .num_kv_heads = stored_heads.num_kv_heads, .head_dim = stored_heads.head_dim});
+    return rapt::resolve({.model_dim = stored_heads.num_heads * stored_heads.head_dim,
+                          .num_heads = stored_heads.num_heads,
+                          .num_kv_heads = stored_heads.num_kv_heads,
+                          .head_dim = stored_heads.head_dim});
   }
   void run(const rapt::multi_head_attention<float>::source& from) {
     module.forward(context(), rapt::view(std::as_const(x).data(), shape.batch, shape.q_len, config.model_dim), from,
                    rapt::view(y.data(), shape.batch, shape.q_len, config.model_dim));
   }
-  void run_store() { run(rapt::store(kv, rapt::view(std::as_const(x_kv).data(), shape.batch, shape.kv_len, config.model_dim), {.first_head_only = true})); }
+  void run_store() {
+    run(rapt::store(kv, rapt::view(std::as_const(x_kv).data(), shape.batch, shape.kv_len, config.model_dim), {.first_head_only = true}));
+  }
   void run_stored() { run(rapt::stored(kv)); }
 
   std::string compare(const char* what, bool first_head_only) const {
@@ -198,7 +218,8 @@ void time_stored(benchmark::State& state, stored_fixture& f, void (stored_fixtur
 void add_cache_benches() {
   const index_t kv_len = options().small ? cache_small_kv_len : cache_kv_len;
   const std::string suffix = "/kv_len:" + std::to_string(kv_len);
-  for (const index_t rows : appended_rows) add<step_fixture>("cache/append/rows:" + std::to_string(rows) + suffix, time_step, kv_len, index_t{1}, rows);
+  for (const index_t rows : appended_rows)
+    add<step_fixture>("cache/append/rows:" + std::to_string(rows) + suffix, time_step, kv_len, index_t{1}, rows);
   for (const index_t n : step_sequences) {
     const std::string sequences = "/sequences:" + std::to_string(n) + suffix;
     if (n > 1) add<step_fixture>("cache/step" + sequences, time_step, kv_len, n, index_t{1});

@@ -24,7 +24,8 @@ class plain_read {
   void read() {
     const rapt::executor threads = pool_.get();
     sums_.assign(static_cast<std::size_t>(threads.num_workers), {});
-    threads.run(threads.self, threads.num_workers, [](void* self, index_t part) { static_cast<plain_read*>(self)->read_part(part); }, this);
+    threads.run(
+        threads.self, threads.num_workers, [](void* self, index_t part) { static_cast<plain_read*>(self)->read_part(part); }, this);
     benchmark::DoNotOptimize(sums_.data());
   }
   double bytes() const { return static_cast<double>(used_words()) * 8; }
@@ -76,13 +77,23 @@ struct decode_fixture {
   plain_read memory;
 
   explicit decode_fixture(index_t n)
-      : kv_len(n), config(decode_config()), weights(rapt::random_weights<float>(config, 1, {.init_gain = 16})),  // scores of about 1
-        module(context(), config, weights.views), cache(context(), module.config(), {.max_tokens = n + 1}), sequence(cache.add_sequence()),
-        x(random_values<float>(1, model_dim)), y(x.size()), memory(options().small ? plain_read_small_bytes : plain_read_bytes) {}
+      : kv_len(n),
+        config(decode_config()),
+        weights(rapt::random_weights<float>(config, 1, {.init_gain = 16})),  // scores of about 1
+        module(context(), config, weights.views),
+        cache(context(), module.config(), {.max_tokens = n + 1}),
+        sequence(cache.add_sequence()),
+        x(random_values<float>(1, model_dim)),
+        y(x.size()),
+        memory(options().small ? plain_read_small_bytes : plain_read_bytes) {}
 
   static rapt::attention_config decode_config() {
-    return rapt::resolve({.model_dim = model_dim, .num_heads = decode_heads.num_heads, .num_kv_heads = decode_heads.num_kv_heads,
-                          .head_dim = decode_heads.head_dim, .causal = true, .kv_dtype = rapt::dtype_of<C>});
+    return rapt::resolve({.model_dim = model_dim,
+                          .num_heads = decode_heads.num_heads,
+                          .num_kv_heads = decode_heads.num_kv_heads,
+                          .head_dim = decode_heads.head_dim,
+                          .causal = true,
+                          .kv_dtype = rapt::dtype_of<C>});
   }
   void run() {
     module.forward(context(), rapt::view(std::as_const(x).data(), 1, model_dim), append(cache, sequence), rapt::view(y.data(), 1, model_dim));

@@ -12,8 +12,12 @@ struct forward_fixture {
   std::vector<float> x, y;
 
   forward_fixture(const module_shape& s, rapt::dtype weight_type, bool causal)
-      : shape(s), config(causal_config(s, causal)), weights(random_weights(config, weight_type)), module(context(), config, weights.views),
-        x(random_values<float>(1, s.rows() * s.model_dim)), y(x.size()) {}
+      : shape(s),
+        config(causal_config(s, causal)),
+        weights(random_weights(config, weight_type)),
+        module(context(), config, weights.views),
+        x(random_values<float>(1, s.rows() * s.model_dim)),
+        y(x.size()) {}
 
   static rapt::attention_config causal_config(const module_shape& s, bool causal) {
     rapt::attention_config c = s.config();
@@ -60,8 +64,8 @@ void time_forward(benchmark::State& state, forward_fixture& f) {
   set_rate(state, "tokens/s", static_cast<double>(f.shape.rows()));
   set_value(state, "weight_bytes", static_cast<double>(f.module.weight_bytes()));
   set_value(state, "workspace_bytes",
-            static_cast<double>(rapt::workspace_bytes<float>(
-                context(), f.config, {.batch = f.shape.batch, .q_len = f.shape.len, .weights = f.weights.views.w_q.type()})));
+            static_cast<double>(rapt::workspace_bytes<float>(context(), f.config,
+                                                             {.batch = f.shape.batch, .q_len = f.shape.len, .weights = f.weights.views.w_q.type()})));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// rapt_bench: Google Benchmark's options, and --threads=N (default: all processors) and --small (only small shapes). Returns 1 where a bench could not
-// verify its answer. Says at the end how busy other programs kept the machine meanwhile.
+// rapt_bench: Google Benchmark's options, and --threads=N (default: all processors) and --small (only small shapes). Returns 1 where a bench could
+// not verify its answer. Says at the end how busy other programs kept the machine meanwhile.
 #include <support.hpp>
 
 #include <sys/resource.h>
@@ -29,8 +29,10 @@ std::string machine_class() {
                            std::string(name_of(ctx.instruction_set())) + " " + std::to_string(ctx.num_workers()) + " threads";
   std::string name;
   for (const char c : text) {
-    if (std::isalnum(static_cast<unsigned char>(c))) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    else if (!name.empty() && name.back() != '-') name += '-';
+    if (std::isalnum(static_cast<unsigned char>(c)))
+      name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    else if (!name.empty() && name.back() != '-')
+      name += '-';
   }
   return name;
 }
@@ -51,9 +53,12 @@ double seconds_of_others() {
 void take_options(int& argc, char** argv) {
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--small") == 0) bench::options().small = true;
-    else if (std::strncmp(argv[i], "--threads=", 10) == 0) bench::options().num_threads = std::atoi(argv[i] + 10);
-    else argv[kept++] = argv[i];
+    if (std::strcmp(argv[i], "--small") == 0)
+      bench::options().small = true;
+    else if (std::strncmp(argv[i], "--threads=", 10) == 0)
+      bench::options().num_threads = std::atoi(argv[i] + 10);
+    else
+      argv[kept++] = argv[i];
   }
   argc = kept;
 }
@@ -65,6 +70,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   bench::add_forward_benches();
+  bench::add_attend_benches();
   bench::add_heads_benches();
   bench::add_memory_benches();
   bench::add_decode_benches();

@@ -20,17 +20,26 @@ struct memory_fixture {
   std::vector<float> x, y;
 
   memory_fixture(index_t num_rows, index_t num_keys, bool with_cache)
-      : rows(num_rows), kv_len(num_keys), cached(with_cache), ctx({.num_threads = options().num_threads}), config(memory_config()),
-        weights(rapt::random_weights<float>(config, 1)), module(ctx, config, weights.views),
-        x(random_values<float>(1, num_rows * config.model_dim)), y(x.size()) {
+      : rows(num_rows),
+        kv_len(num_keys),
+        cached(with_cache),
+        ctx({.num_threads = options().num_threads}),
+        config(memory_config()),
+        weights(rapt::random_weights<float>(config, 1)),
+        module(ctx, config, weights.views),
+        x(random_values<float>(1, num_rows * config.model_dim)),
+        y(x.size()) {
     if (!cached) return;
     cache.emplace(ctx, module.config(), rapt::cache_limits{.max_tokens = num_keys});
     sequence = cache->add_sequence();
   }
 
   static rapt::attention_config memory_config() {
-    return rapt::resolve({.model_dim = memory_heads.num_heads * memory_heads.head_dim, .num_heads = memory_heads.num_heads,
-                          .num_kv_heads = memory_heads.num_kv_heads, .head_dim = memory_heads.head_dim, .causal = true});
+    return rapt::resolve({.model_dim = memory_heads.num_heads * memory_heads.head_dim,
+                          .num_heads = memory_heads.num_heads,
+                          .num_kv_heads = memory_heads.num_kv_heads,
+                          .head_dim = memory_heads.head_dim,
+                          .causal = true});
   }
   void run() {
     const auto in = rapt::view(std::as_const(x).data(), rows, config.model_dim);
@@ -40,8 +49,8 @@ struct memory_fixture {
     sequence.truncate(kv_len - rows);
   }
   std::size_t planned_bytes() {
-    return rapt::workspace_bytes<float>(
-        ctx, config, {.q_len = rows, .kv_len = kv_len, .source = cached ? rapt::source_kind::append : rapt::source_kind::self});
+    return rapt::workspace_bytes<float>(ctx, config,
+                                        {.q_len = rows, .kv_len = kv_len, .source = cached ? rapt::source_kind::append : rapt::source_kind::self});
   }
   std::string verify() {
     const module_reference reference(config, weights.views);
@@ -68,7 +77,8 @@ struct memory_fixture {
     if (ctx.workspace_capacity() != planned_bytes())
       return "workspace_bytes() is " + std::to_string(planned_bytes()) + "; the call took " + std::to_string(ctx.workspace_capacity());
     if (cached && cache->bytes() != rapt::cache_bytes(module.config(), cache->limits()))
-      return "cache_bytes() is " + std::to_string(rapt::cache_bytes(module.config(), cache->limits())) + "; the cache has " + std::to_string(cache->bytes());
+      return "cache_bytes() is " + std::to_string(rapt::cache_bytes(module.config(), cache->limits())) + "; the cache has " +
+             std::to_string(cache->bytes());
     return {};
   }
 };

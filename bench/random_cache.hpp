@@ -1,4 +1,5 @@
-// Caches that hold random keys and values of known bits, brought in as a state file's are: a prefill of 65,536 tokens would take longer than the benches.
+// Caches that hold random keys and values of known bits, brought in as a state file's are: a prefill of 65,536 tokens would take longer than the
+// benches.
 #pragma once
 #include <support.hpp>
 
@@ -10,7 +11,8 @@ struct random_tokens {
   index_t count;
   std::vector<C> k, v;
   random_tokens(const rapt::attention_config& resolved, index_t n, std::uint64_t seed)
-      : count(n), k(random_values<C>(2 * seed, n * resolved.num_kv_heads * resolved.head_dim)),
+      : count(n),
+        k(random_values<C>(2 * seed, n * resolved.num_kv_heads * resolved.head_dim)),
         v(random_values<C>(2 * seed + 1, n * resolved.num_kv_heads * resolved.value_dim)) {}
 };
 
@@ -28,7 +30,8 @@ void append_tokens(rapt::cpu::context& ctx, rapt::kv_cache& cache, const rapt::s
 
 /// Whether a sequence holds exactly the first kv_len tokens of what was appended to a layer.
 template <class C>
-bool holds(rapt::cpu::context& ctx, const rapt::kv_cache& cache, const rapt::sequence& sequence, index_t layer, const random_tokens<C>& tokens, index_t kv_len) {
+bool holds(rapt::cpu::context& ctx, const rapt::kv_cache& cache, const rapt::sequence& sequence, index_t layer, const random_tokens<C>& tokens,
+           index_t kv_len) {
   if (sequence.kv_len() != kv_len) return false;
   std::vector<C> k(tokens.k.size() / static_cast<std::size_t>(tokens.count) * static_cast<std::size_t>(kv_len));
   std::vector<C> v(tokens.v.size() / static_cast<std::size_t>(tokens.count) * static_cast<std::size_t>(kv_len));

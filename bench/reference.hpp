@@ -45,7 +45,8 @@ class module_reference {
     std::vector<double> attended(static_cast<std::size_t>(c_.num_heads * c_.value_dim));
     for (index_t h = 0; h < c_.num_heads; ++h) {
       const index_t kv_head = first_head_only ? 0 : h / c_.group_size();
-      std::vector<double> query_in_x(static_cast<std::size_t>(width)), weighted_x(static_cast<std::size_t>(width)), p(static_cast<std::size_t>(num_keys));
+      std::vector<double> query_in_x(static_cast<std::size_t>(width)), weighted_x(static_cast<std::size_t>(width)),
+          p(static_cast<std::size_t>(num_keys));
       for (index_t i = 0; i < d; ++i) add_scaled(query_in_x.data(), *c_.softmax_scale * q[at(h * d + i)], &k_[at((kv_head * d + i) * width)], width);
       for (index_t j = 0; j < num_keys; ++j) p[at(j)] = dot(query_in_x.data(), x_kv + j * width, width);
       softmax(p);

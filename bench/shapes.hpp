@@ -30,6 +30,19 @@ constexpr std::array<module_shape, 4> forward_shapes{{
 struct head_shape {
   index_t num_heads, num_kv_heads, head_dim;
 };
+/// A prompt's attention alone, without projections: equal heads and grouped ones.
+struct attention_shape {
+  const char* name;
+  index_t len, num_heads, num_kv_heads, head_dim;
+  bool small;
+};
+constexpr std::array<attention_shape, 4> attention_shapes{{
+    {"small", 96, 8, 8, 64, true},
+    {"equal_heads", 2048, 8, 8, 64, false},
+    {"grouped_heads", 2048, 16, 4, 128, false},
+    {"grouped_heads_long", 4096, 16, 4, 128, false},
+}};
+
 /// One query against many keys: the heads of an 8-billion-parameter Llama.
 constexpr head_shape decode_heads{32, 8, 128};
 /// Keys and values in L3, a little more than that, and far more.

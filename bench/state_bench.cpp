@@ -2,8 +2,8 @@
 #include <random_cache.hpp>
 #include <rapt/state/save_load.hpp>
 
-#include <filesystem>
 #include <unistd.h>
+#include <filesystem>
 
 namespace bench {
 namespace {
@@ -20,8 +20,12 @@ struct state_fixture {
   std::string path;
 
   explicit state_fixture(const state_shape& s)
-      : shape(s), config(state_config()), saved(context(), config, {.num_layers = s.num_layers, .max_tokens = s.kv_len}),
-        loaded(context(), config, {.num_layers = s.num_layers, .max_tokens = s.kv_len}), from(saved.add_sequence()), to(loaded.add_sequence()),
+      : shape(s),
+        config(state_config()),
+        saved(context(), config, {.num_layers = s.num_layers, .max_tokens = s.kv_len}),
+        loaded(context(), config, {.num_layers = s.num_layers, .max_tokens = s.kv_len}),
+        from(saved.add_sequence()),
+        to(loaded.add_sequence()),
         path(std::filesystem::temp_directory_path() / ("rapt_bench_" + std::to_string(getpid()) + ".safetensors")) {
     for (index_t l = 0; l < s.num_layers; ++l) layers.emplace_back(config, s.kv_len, static_cast<std::uint64_t>(l));
     append_tokens<stored>(context(), saved, from, layers, {1, 2});
@@ -34,8 +38,12 @@ struct state_fixture {
   state_fixture& operator=(const state_fixture&) = delete;
 
   static rapt::attention_config state_config() {
-    return rapt::resolve({.model_dim = cache_model_dim, .num_heads = cache_heads.num_heads, .num_kv_heads = cache_heads.num_kv_heads,
-                          .head_dim = cache_heads.head_dim, .causal = true, .kv_dtype = rapt::dtype_of<stored>});
+    return rapt::resolve({.model_dim = cache_model_dim,
+                          .num_heads = cache_heads.num_heads,
+                          .num_kv_heads = cache_heads.num_kv_heads,
+                          .head_dim = cache_heads.head_dim,
+                          .causal = true,
+                          .kv_dtype = rapt::dtype_of<stored>});
   }
   void save_to_memory() { bytes = rapt::save_state(context(), saved, from); }
   void save_to_file() { rapt::save_state(context(), path, saved, from); }
@@ -68,13 +76,14 @@ void add_state_benches() {
   for (const state_shape& shape : state_shapes) {
     if (!wanted(shape.small)) continue;
     const auto add_one = [&](const char* name, void (state_fixture::*run)()) {
-      add<state_fixture>(std::string("state/") + name + "/shape:" + shape.name,
-                         [run](benchmark::State& state, state_fixture& f) {
-                           for (auto _ : state) (f.*run)();
-                           set_rate(state, "GB/s", static_cast<double>(f.bytes.size()) * 1e-9);
-                           set_value(state, "state_bytes", static_cast<double>(f.bytes.size()));
-                         },
-                         shape);
+      add<state_fixture>(
+          std::string("state/") + name + "/shape:" + shape.name,
+          [run](benchmark::State& state, state_fixture& f) {
+            for (auto _ : state) (f.*run)();
+            set_rate(state, "GB/s", static_cast<double>(f.bytes.size()) * 1e-9);
+            set_value(state, "state_bytes", static_cast<double>(f.bytes.size()));
+          },
+          shape);
     };
     add_one("save_memory", &state_fixture::save_to_memory);
     add_one("save_file", &state_fixture::save_to_file);

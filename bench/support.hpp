@@ -43,12 +43,14 @@ std::vector<T> random_values(std::uint64_t seed, index_t count) {
 }
 template <class T>
 double to_double(T x) {
-  if constexpr (sizeof(T) == 2) return static_cast<double>(static_cast<float>(x));
-  else return static_cast<double>(x);
+  if constexpr (sizeof(T) == 2)
+    return static_cast<double>(static_cast<float>(x));
+  else
+    return static_cast<double>(x);
 }
 
-/// The worst row's |got - want| / |want| in the 2-norm. A row that lacks one of n keys is off by about 1 / sqrt(n), 4e-3 for the longest kv_len here; a
-/// sum of floats by 1e-6 to 1e-5. So 1e-4 tells them apart.
+/// The worst row's |got - want| / |want| in the 2-norm. A row that lacks one of n keys is off by about 1 / sqrt(n), 4e-3 for the longest kv_len here;
+/// a sum of floats by 1e-6 to 1e-5. So 1e-4 tells them apart.
 class comparison {
  public:
   /// One row, or several of about the same size.
@@ -100,9 +102,7 @@ Fixture* prepared(benchmark::State& state, const std::string& name, const Args&.
       auto fixture = std::make_shared<Fixture>(args...);
       last.complaint = fixture->verify();
       if (last.complaint.empty()) last.fixture = std::move(fixture);
-    } catch (const rapt::error& e) {
-      last.complaint = e.what();
-    }
+    } catch (const rapt::error& e) { last.complaint = e.what(); }
   }
   if (last.fixture) return static_cast<Fixture*>(last.fixture.get());
   ++num_failed();
@@ -135,6 +135,7 @@ void with_type(rapt::dtype type, F f) {
 constexpr rapt::dtype stored_types[] = {rapt::dtype::f32, rapt::dtype::f16, rapt::dtype::bf16};
 inline std::string label(rapt::dtype type) { return std::string(name_of(type)); }
 
+void add_attend_benches();
 void add_forward_benches();
 void add_cache_benches();
 void add_state_benches();
