@@ -64,7 +64,7 @@ class tile_work {
       for (index_t d = 0; d < c_.head_dim; d += score_block)
         c_.operand.dot(tile_.tile_rows, {tile_.queries + d * tile_.tile_rows, keys + d * lane_group * size, group_stride,
                                          std::min(score_block, c_.head_dim - d), ceil_div(end - begin, lane_group), w_.scores + begin, score_stride, d > 0,
-                                         walks_});
+                                         walks_, i + 1 < segment_.num_runs ? segment_.runs[i + 1].keys + d * lane_group * size : segment_.runs[0].values});
     }
   }
 
@@ -136,8 +136,9 @@ class tile_work {
       const key_run& run = segment_.runs[i];
       const index_t begin = std::max(run.first, first), end = std::min(run.first + run.count, last);
       if (begin >= end) continue;
-      c_.operand.values(rows, {scores(row) + begin, score_stride, run.values + (begin - run.first) * segment_.value_stride * size, segment_.value_stride,
-                               end - begin, c_.value_stride / lane_group, out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows});
+      c_.operand.values(rows, {scores(row) + begin, run.values + (begin - run.first) * c_.value_stride * size, c_.value_stride, end - begin,
+                               c_.value_stride / lane_group, out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows,
+                               i + 1 < segment_.num_runs ? segment_.runs[i + 1].values : segment_.next_keys});
     }
   }
   /// The same for each row and what it sees of them.

@@ -33,17 +33,18 @@ struct dot_args {
   index_t out_stride;
   bool adding;            ///< the chain's sum is added to out (block 1, 2, ... of a long chain); false: it is stored
   bool walks;             ///< columns are met for the first time: ask for the memory ahead
+  const void* next;       ///< what is read after the last group, or null
 };
 
 /// acc[r][d] = chain over j ascending, from acc, of p[r][j] * values[j][d].
 template <class A>
 struct value_args {
-  const A* p;             ///< [rows][p_stride]
-  index_t p_stride;
+  const A* p;             ///< [rows][score_stride]
   const void* values;     ///< [count][value_stride]
   index_t value_stride, count, num_groups;
   A* acc;                 ///< [rows][16 * num_groups]
-  bool walks;
+  bool walks;             ///< as in dot_args
+  const void* next;       ///< what is read after the last key, or null
 };
 
 /// Products with operands of one stored type. rows is one of the counts above.

@@ -46,11 +46,9 @@ void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_he
   key_run& run = segment.runs[0];
   run = {reinterpret_cast<const std::byte*>(scratch.keys), reinterpret_cast<const std::byte*>(scratch.values), 0, last};
   segment.num_runs = 1;
-  segment.value_stride = c.value_stride;
-  // Rows of whole vectors need no packing: values are read row by row.
-  if (v.type == dtype_of<A> && v.dim_stride == 1 && c.value_dim == c.value_stride) {
+  // Values that lie like scratch are read where they are. Other strides, powers of two above all, would compete for few cache sets.
+  if (v.type == dtype_of<A> && v.dim_stride == 1 && c.value_dim == c.value_stride && v.len_stride == c.value_stride) {
     run.values = byte_at(v.data, base, v.type);
-    segment.value_stride = v.len_stride;
     return;
   }
   for (index_t j = first; j < last; ++j)
@@ -62,8 +60,12 @@ void load_packed(const attend_call<A>& c, const sequence_rows& s, index_t kv_hea
                  key_segment& segment) {
   const packed_kv& kv = c.p.kv;
   const index_t size = size_of(kv.type);
-  segment.value_stride = c.value_stride;
   segment.num_runs = 0;
+  segment.next_keys = nullptr;
+  if (const index_t next = segment.start + segment_len; c.in_place && next < s.kv_len)
+    each_page_piece(kv, s, next, 0, lane_group, [&](index_t page, index_t slot, index_t, index_t) {
+      segment.next_keys = kv.base + page * kv.page_bytes + kv_head * kv.head_bytes + slot * c.head_dim * size;
+    });
   each_page_piece(kv, s, segment.start, first / lane_group * lane_group, last, [&](index_t page, index_t slot, index_t begin, index_t count) {
     const std::byte* const head = kv.base + page * kv.page_bytes + kv_head * kv.head_bytes;
     const std::byte* const keys = head + slot * c.head_dim * size;

@@ -80,7 +80,7 @@ class projection {
         const bool walks = r == 0 && tile_rows >= 4;
         operand.dot(tile_rows, {packed + r * depth_ + k * tile_rows, byte_at(w.data, first_column * w.depth + k * lane_group, w.type), w.depth * lane_group,
                                 std::min(project_block, depth_ - k), ceil_div(num_columns, lane_group), scratch.sums + r * panel_columns, panel_columns,
-                                k > 0, walks});
+                                k > 0, walks, nullptr});
       }
     } while ((k += project_block) < depth_);
 

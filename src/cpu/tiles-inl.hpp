@@ -41,11 +41,12 @@ struct tile_shape {
 #endif
 };
 
-/// While walking memory, values are taken in blocks of so many keys, so that the second pass over the dims finds them in a near cache.
-constexpr index_t value_block = 64;
+/// Values are taken in blocks of so many keys, so that the next columns and the next tile of rows find them in the first-level cache: a column of 64
+/// bytes in rows 512 bytes apart competes for 8 of its 64 sets.
+constexpr index_t value_block = 32;
 
 template <class A, class T, int Rows, int Vectors, bool adding, bool walks>
-HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth, index_t ahead,
+HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth, const T* ahead,
                          A* HWY_RESTRICT out, index_t out_stride) {
   constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
   const tag<A> d;
@@ -55,10 +56,10 @@ HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY
   }
   for (index_t k = 0; k < depth; ++k) {
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
-      const T* HWY_RESTRICT from = columns + v / in_group * group_stride + k * lane_group + v % in_group * lanes;
-      column[v] = keep_in_register<A>(load_widened<A>(from));
+      const index_t at = v / in_group * group_stride + k * lane_group + v % in_group * lanes;
+      column[v] = keep_in_register<A>(load_widened<A>(columns + at));
       if constexpr (walks) {
-        if (v % in_group == 0) __builtin_prefetch(from + ahead, 0, 2);
+        if (v % in_group == 0) __builtin_prefetch(ahead + at, 0, 2);
       }
     }
     RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -81,7 +82,9 @@ void dot_rows(const dot_args<A>& a) {
   constexpr int in_group = group_vectors<A>;
   const T* const columns = static_cast<const T*>(a.columns);
   const auto tiles = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
-    const index_t ahead = std::max<index_t>(1, vectors / in_group) * a.group_stride;
+    // One tile ahead, into the second-level cache. Nearer or farther was slower.
+    const index_t following = group + std::max<index_t>(1, vectors / in_group);
+    const T* const ahead = following < a.num_groups || a.next == nullptr ? columns + following * a.group_stride + lane : static_cast<const T*>(a.next);
     for (int r = 0; r < Rows; r += shape::rows)
       dot_tile<A, T, shape::rows, vectors, adding, walks>(a.x + r, Rows, columns + group * a.group_stride + lane, a.group_stride, a.depth, ahead,
                                                           a.out + r * a.out_stride + group * lane_group + lane, a.out_stride);
@@ -97,7 +100,7 @@ void dot_rows(const dot_args<A>& a) {
 }
 
 template <class A, class T, int Rows, int Vectors, bool walks>
-HWY_INLINE void value_tile(const A* HWY_RESTRICT p, index_t p_stride, const T* HWY_RESTRICT values, index_t value_stride, index_t count,
+HWY_INLINE void value_tile(const A* HWY_RESTRICT p, const T* HWY_RESTRICT values, index_t value_stride, index_t count, const T* ahead,
                            A* HWY_RESTRICT out, index_t out_stride) {
   constexpr int lanes = num_lanes<A>;
   const tag<A> d;
@@ -110,11 +113,11 @@ HWY_INLINE void value_tile(const A* HWY_RESTRICT p, index_t p_stride, const T* H
       const T* HWY_RESTRICT from = values + j * value_stride + v * lanes;
       value[v] = keep_in_register<A>(load_widened<A>(from));
       if constexpr (walks) {
-        if (v % group_vectors<A> == 0) __builtin_prefetch(from + value_block * value_stride, 0, 2);
+        if (v % group_vectors<A> == 0) __builtin_prefetch(ahead + j * value_stride + v * lanes, 0, 2);
       }
     }
     RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-      const vec<A> broadcast = hn::Set(d, p[r * p_stride + j]);
+      const vec<A> broadcast = hn::Set(d, p[r * score_stride + j]);
       RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(fused_mul_add(broadcast, to_vec<A>(value[v]), to_vec<A>(acc[r][v])));
     }
   }
@@ -127,13 +130,14 @@ template <class A, class T, int Rows, bool walks>
 void value_rows(const value_args<A>& a) {
   using shape = tile_shape<Rows>;
   constexpr int lanes = num_lanes<A>;
-  const index_t width = a.num_groups * lane_group, block = walks ? value_block : segment_len;
-  for (index_t first = 0; first < a.count; first += block) {
-    const index_t count = std::min(block, a.count - first);
+  const index_t width = a.num_groups * lane_group;
+  for (index_t first = 0; first < a.count; first += value_block) {
+    const index_t count = std::min(value_block, a.count - first);
     const T* const values = static_cast<const T*>(a.values) + first * a.value_stride;
+    const T* const ahead = first + value_block < a.count || a.next == nullptr ? values + value_block * a.value_stride : static_cast<const T*>(a.next);
     const auto tiles = [&](auto vectors, index_t column) HWY_ATTR {
       for (int r = 0; r < Rows; r += shape::rows)
-        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * a.p_stride + first, a.p_stride, values + column, a.value_stride, count,
+        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * score_stride + first, values + column, a.value_stride, count, ahead + column,
                                                       a.acc + r * width + column, width);
     };
     constexpr int part = std::min(shape::vectors, group_vectors<A>);
