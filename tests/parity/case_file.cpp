@@ -11,6 +11,21 @@ namespace {
 
 using json = nlohmann::json;
 
+/// A key that stands twice in one object would be skipped in silence.
+json parse_strictly(std::string_view text) {
+  std::vector<std::set<std::string>> keys;
+  const auto look = [&](int, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
+      throw refusal("the key " + parsed.dump() + " stands twice in one object of the metadata 'case'");
+    return true;
+  };
+  const json all = json::parse(text, look, false);
+  if (all.is_discarded()) throw refusal("the metadata 'case' is no JSON");
+  return all;
+}
+
 tensor read_tensor(const rapt::safetensors::tensor& from) {
   tensor t;
   t.shape.assign(from.shape().begin(), from.shape().end());
@@ -92,12 +107,33 @@ const tensor& case_file::at(const std::string& tensor_name) const {
   throw refusal("the file has no tensor " + tensor_name);
 }
 
+cache_room case_file::room() const {
+  index_t tokens = 0, copies = 1;
+  std::set<index_t> ids;
+  for (const step& s : steps) {
+    if (const auto* fork = std::get_if<fork_step>(&s.call)) ++copies, ids.insert({fork->from, fork->to});
+    const auto* call = std::get_if<forward_step>(&s.call);
+    if (!call || call->cache != cache_use::append) continue;
+    const std::vector<index_t>& shape = input(call->x).shape;
+    const auto product = [&](std::size_t dims_left_out) {
+      index_t n = 1;
+      for (std::size_t i = 0; i + dims_left_out < shape.size(); ++i) n *= shape[i];
+      return n;
+    };
+    tokens += product(1);
+    if (call->sequences)
+      for (const auto& [id, count] : *call->sequences) ids.insert(id);
+    else
+      for (index_t b = 0; b < product(2); ++b) ids.insert(b);
+  }
+  return {std::max<index_t>(1, tokens * copies), std::max<index_t>(1, static_cast<index_t>(ids.size()))};
+}
+
 case_file read_case(const std::string& path) {
   const rapt::safetensors::file file = rapt::safetensors::open(path);
   const auto text = file.find_metadata("case");
   if (!text) throw refusal("the file has no metadata key 'case'");
-  const json header = json::parse(*text, nullptr, false);
-  if (header.is_discarded()) throw refusal("the metadata 'case' is no JSON");
+  const json header = parse_strictly(*text);
 
   case_file c;
   c.path = path;

@@ -84,6 +84,11 @@ struct step {
   std::optional<std::string> error;  ///< expect_error: the type that the call must throw
 };
 
+/// What a growing cache must hold, at least 1 of each.
+struct cache_room {
+  index_t tokens, sequences;
+};
+
 struct case_file {
   std::string path, case_name;
   std::vector<dtype> dtypes;     ///< of activations
@@ -95,6 +100,8 @@ struct case_file {
   std::map<std::string, tensor> tensors;
 
   bool has_module() const;
+  /// For every row that the case ever appends, in each fork too.
+  cache_room room() const;
   /// Throws refusal where the file lacks it.
   const tensor& at(const std::string& tensor_name) const;
   const tensor* find(const std::string& tensor_name) const;

@@ -112,6 +112,22 @@ struct module_state {
     std::vector<std::byte> bytes;
     index_t k_elements() const { return batch * len * heads * head_dim; }
     index_t v_elements() const { return batch * len * heads * value_dim; }
+    std::vector<double> values() const {
+      switch (type) {
+        case dtype::f64: return as<double>();
+        case dtype::f32: return as<float>();
+        case dtype::bf16: return as<rapt::bf16>();
+        default: return as<rapt::f16>();
+      }
+    }
+    template <class C>
+    std::vector<double> as() const {
+      std::vector<C> elements(bytes.size() / sizeof(C));
+      if (!elements.empty()) std::memcpy(elements.data(), bytes.data(), bytes.size());
+      std::vector<double> widened_elements;
+      for (const C x : elements) widened_elements.push_back(widened(x));
+      return widened_elements;
+    }
   };
   kv_rows rows_of(rapt::cpu::context& ctx, const rapt::projected_kv& kv) const {
     kv_rows rows = empty_rows(kv.batch(), kv.kv_len(), kv.stored_heads());

@@ -1,21 +1,23 @@
 // The state machine of a replay: one overload of run() for each op.
 #pragma once
 #include <parity/module_state.hpp>
-#include <parity/replay.hpp>
+#include <parity/replay_base.hpp>
 
 #include <rapt/attention/config_json.hpp>
 
 #include <numeric>
-#include <set>
 
 namespace parity {
 
 template <class T>
-class replayer {
- public:
-  using accumulator = rapt::accumulator_t<T>;
+class replayer : replay_base<T> {
+  using base = replay_base<T>;
+  using base::case_, base::ctx_, base::kv_dtype_, base::number_;
+  using base::check, base::fail, base::guarded, base::integers_of, base::mask_of, base::strides_of, base::where;
+  using typename base::accumulator, typename base::mask_memory;
 
-  replayer(const case_file& c, rapt::cpu::context& ctx, dtype kv_dtype, replay_result& result) : case_(c), ctx_(ctx), kv_dtype_(kv_dtype), result_(result) {}
+ public:
+  replayer(const case_file& c, rapt::cpu::context& ctx, dtype kv_dtype, replay_result& result) : base(c, ctx, kv_dtype, result) {}
 
   void run() {
     try {
@@ -23,7 +25,6 @@ class replayer {
     } catch (const std::exception& e) {
       return fail("construction", e.what());
     }
-    state_.limits = limits();
     for (number_ = 0; number_ < case_.steps.size(); ++number_) {
       const step& s = case_.steps[number_];
       try {
@@ -41,6 +42,8 @@ class replayer {
     config.kv_dtype = kv_dtype_;
     const weight_set<T> weights(case_, case_.weights);
     state_.module.emplace(ctx_, config, weights.views());
+    const cache_room room = case_.room();
+    state_.limits.max_tokens = room.tokens, state_.limits.max_sequences = room.sequences, state_.limits.page_len = case_.page_len;
   }
   void run(const construct_step& s) {
     rapt::attention_config config = rapt::config_from_json(s.config_json);
@@ -48,31 +51,6 @@ class replayer {
     const weight_set<T> weights(case_, s.weights);
     rapt::multi_head_attention<T>(ctx_, config, weights.views());
   }
-  /// Room for every row that the case ever appends, in each fork too.
-  rapt::cache_limits limits() const {
-    index_t tokens = 0, forks = 1;
-    std::set<index_t> ids;
-    for (const step& s : case_.steps) {
-      if (const auto* fork = std::get_if<fork_step>(&s.call)) ++forks, ids.insert({fork->from, fork->to});
-      const auto* call = std::get_if<forward_step>(&s.call);
-      if (!call || call->cache != cache_use::append) continue;
-      const std::vector<index_t>& shape = case_.input(call->x).shape;
-      index_t rows = 1;
-      for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-      tokens += rows;
-      const index_t batch = shape.size() < 3 ? 1 : rows / std::max<index_t>(1, shape[shape.size() - 2]);
-      if (call->sequences)
-        for (const auto& [id, count] : *call->sequences) ids.insert(id);
-      else
-        for (index_t b = 0; b < batch; ++b) ids.insert(b);
-    }
-    rapt::cache_limits l;
-    l.max_tokens = std::max<index_t>(1, tokens * forks);
-    l.max_sequences = std::max<index_t>(1, static_cast<index_t>(ids.size()));
-    l.page_len = case_.page_len;
-    return l;
-  }
-
   // -- calls --------------------------------------------------------------------------------------------------------------------------
   void run(const forward_step& s) {
     require_module();
@@ -236,7 +214,7 @@ class replayer {
     std::vector<double> k, v;
     for (const kv_rows& rows : parts) {
       if (rows.len != parts[0].len) throw refusal("sequences of different lengths are compared one by one");
-      const std::vector<double> all = values_of(rows);
+      const std::vector<double> all = rows.values();
       k.insert(k.end(), all.begin(), all.begin() + rows.k_elements());
       v.insert(v.end(), all.begin() + rows.k_elements(), all.end());
     }
@@ -316,7 +294,6 @@ class replayer {
     }
   }
 
-  // -- what calls share -------------------------------------------------------------------------------------------------------------------
   const rapt::attention_config& config() const { return state_.module->config(); }
   void require_module() const {
     if (!state_.module) throw refusal("a case without w_out has no module");
@@ -325,102 +302,7 @@ class replayer {
     if (!state_.stored) state_.stored.emplace(ctx_, config());
     return *state_.stored;
   }
-  static const std::vector<index_t>* strides_of(const stride_map& all, const char* field) {
-    const auto found = all.find(field);
-    return found == all.end() ? nullptr : &found->second;
-  }
-  std::vector<index_t> integers_of(const name& input) const {
-    if (!input) return {};
-    const tensor& t = case_.input(*input);
-    if (t.type != dtype::i64) throw refusal("inputs." + *input + " is " + std::string(rapt::name_of(t.type)) + "; i64 is needed");
-    return t.integers;
-  }
-
-  struct mask_memory {
-    std::unique_ptr<bool[]> truths;
-    std::optional<host_array<accumulator>> added;
-    rapt::attention_mask view;
-  };
-  mask_memory mask_of(const name& input, const name& kind) const {
-    mask_memory m;
-    if (!input) return m;
-    const tensor& t = case_.input(*input);
-    if ((t.type == dtype::boolean) != (*kind == "bool")) throw refusal("inputs." + *input + " is " + std::string(rapt::name_of(t.type)) + "; mask_kind is " + *kind);
-    if (t.shape.size() != 4 && t.shape.size() != 2) throw refusal("inputs." + *input + ": a mask has rank 4, or 2 over packed rows");
-    const auto take = [&](auto* data) {
-      using element = const std::remove_pointer_t<decltype(data)>;
-      if (t.shape.size() == 4) m.view = rapt::tensor_view<element, 4>(data, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]});
-      else m.view = rapt::tensor_view<element, 2>(data, {t.shape[0], t.shape[1]});
-    };
-    if (t.type == dtype::boolean) {
-      m.truths = std::make_unique<bool[]>(t.truths.size() + 1);
-      for (std::size_t i = 0; i < t.truths.size(); ++i) m.truths[i] = t.truths[i] != 0;
-      take(m.truths.get());
-    } else {
-      m.added.emplace(array_of<accumulator>(t));
-      take(m.added->memory().data());
-    }
-    return m;
-  }
-
-  /// Runs a call; where it throws, its outputs must be as they were.
-  template <class F>
-  void guarded(const output_array<T>& y, const output_array<accumulator>& lse, F call) {
-    try {
-      call();
-    } catch (const rapt::error&) {
-      if (!y.untouched() || !lse.untouched()) fail(where(), "threw after it had written to an output");
-      throw;
-    }
-  }
-
-  static std::vector<double> values_of(const typename module_state<T>::kv_rows& rows) {
-    std::vector<double> values;
-    const auto read = [&](auto zero) {
-      using C = decltype(zero);
-      std::vector<C> elements(rows.bytes.size() / sizeof(C));
-      if (!elements.empty()) std::memcpy(elements.data(), rows.bytes.data(), rows.bytes.size());
-      for (const C& x : elements) values.push_back(widened(x));
-    };
-    switch (rows.type) {
-      case dtype::f64: read(double()); break;
-      case dtype::f32: read(float()); break;
-      case dtype::bf16: read(rapt::bf16()); break;
-      default: read(rapt::f16()); break;
-    }
-    return values;
-  }
-
-  template <class U>
-  void check(const name& expectation, output_array<U>& output, dtype kv_dtype) {
-    if (!expectation) return;
-    const std::vector<double> values = output.take();
-    check(*expectation, values, output.shape(), kv_dtype);
-    if (!output.gaps_untouched()) fail(where(), *expectation + ": memory between the output's strides was written");
-  }
-  void check(const std::string& expectation, const std::vector<double>& values, std::vector<index_t> shape, dtype kv_dtype) {
-    const tensor& expected = case_.at("expected." + expectation);
-    // lse of unbatched rows may come with or without its extent of 1.
-    const auto without_ones = [](std::vector<index_t> s) {
-      while (!s.empty() && s.front() == 1) s.erase(s.begin());
-      return s;
-    };
-    if (without_ones(shape) != without_ones(expected.shape)) return fail(where(), "expected." + expectation + " has another shape than the call's result");
-    const dtype d = coarser(rapt::dtype_of<T>, kv_dtype);
-    const comparison found = compare(expectation, values, expected, case_.find("peer." + expectation + "." + std::string(rapt::name_of(d))), rapt::dtype_of<T>, kv_dtype);
-    if (!found.passed) fail(where(), found.describe());
-    result_.comparisons.push_back(found);
-  }
-
-  std::string where() const { return "step " + std::to_string(number_) + " (" + case_.steps[number_].op + ")"; }
-  void fail(const std::string& place, const std::string& what) { result_.failures.push_back(place + ": " + what); }
-
-  const case_file& case_;
-  rapt::cpu::context& ctx_;
-  dtype kv_dtype_;
-  replay_result& result_;
   module_state<T> state_;
-  std::size_t number_ = 0;
 };
 
 }  // namespace parity
