@@ -49,13 +49,13 @@ class attention {
       max_rows_ = std::max(max_rows_, rows_of(s));
       total_rows_ += rows_of(s);
       max_kv_len_ = std::max(max_kv_len_, s.kv_len);
-      num_blocks_ += c_.stored_heads * ceil_div(rows_of(s), attend_block_rows);
+      num_blocks_ += c_.stored_heads * ceil_div(rows_of(s), c_.max_block_rows);
       work_ += rows_of(s) * s.kv_len * c_.stored_heads * (c_.head_dim + c_.value_dim);
     }
-    block_rows_ = std::min(attend_block_rows, round_up(max_rows_, max_tile_rows));
+    block_rows_ = std::min(c_.max_block_rows, round_up(max_rows_, max_tile_rows));
   }
 
-  bool splits_keys() const { return max_rows_ <= attend_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
+  bool splits_keys() const { return max_rows_ <= c_.max_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
   void run(workspace& scratch) {
     if (total_rows_ == 0) return;
     if (splits_keys()) split(scratch);
@@ -70,15 +70,15 @@ class attention {
     const index_t num_workers = workers_for(ctx_, num_blocks_, work_);
     const worker_scratch<attend_scratch<A>> workers(scratch, num_workers, c_, block_rows_);
     if (scratch.measuring()) return;
-    const auto blocks_of = [&](index_t i) { return ceil_div(rows_of(p_.sequences[i]), attend_block_rows); };
+    const auto blocks_of = [&](index_t i) { return ceil_div(rows_of(p_.sequences[i]), c_.max_block_rows); };
     list.fill([&](index_t i) { return c_.stored_heads * blocks_of(i); });
     for_each_unit(ctx_, num_workers, num_blocks_, [&](index_t worker, index_t unit) {
       const auto [i, of_sequence] = list.find(unit);
       const sequence_rows& s = p_.sequences[i];
       // The last rows first: under causal they take longest.
-      const index_t first_row = (blocks_of(i) - 1 - of_sequence / c_.stored_heads) * attend_block_rows;
+      const index_t first_row = (blocks_of(i) - 1 - of_sequence / c_.stored_heads) * c_.max_block_rows;
       const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
-      const row_block<A> block(c_, s, of_sequence % c_.stored_heads, first_row, std::min(attend_block_rows, rows_of(s) - first_row), own);
+      const row_block<A> block(c_, s, of_sequence % c_.stored_heads, first_row, std::min(c_.max_block_rows, rows_of(s) - first_row), own);
       const index_t last = block.last_segment(), num_supers = ceil_div(last, segments_per_super);
       const index_t first_super = block.first_segment() / segments_per_super;
       clear(own.whole, block.num_rows());
@@ -182,7 +182,7 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
 std::string backend::describe_attend(context& ctx, const attend_params& params) {
   bool splits = false;
   with_accumulator(params.accumulator, [&](auto a) { splits = attention<decltype(a)>(ctx, params).splits_keys(); });
-  const std::string rows = splits ? "keys split by segments of 512, merged upwards" : "blocks of " + std::to_string(attend_block_rows) + " rows that walk all segments of 512 keys";
+  const std::string rows = splits ? "keys split by segments of 512, merged upwards" : "blocks of " + std::to_string(rows_of_block_in_place) + " rows that walk all segments of 512 keys";
   return rows + ", " + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
 }
 

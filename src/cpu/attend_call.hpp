@@ -10,8 +10,8 @@ inline namespace v0 {
 namespace cpu {
 
 /// Rows of one KV head that walk its segments together: 8 tiles. Keys and values of a segment (512 KiB of f32 at head_dim 128) stay in a near cache for
-/// all tiles of the block; more rows would push them out.
-constexpr index_t attend_block_rows = 96;
+/// all tiles of the block; more rows would push them out. Segments that have to be packed first are packed for more rows at once.
+constexpr index_t rows_of_block_in_place = 96, rows_of_block_packing = 192;
 
 template <class A>
 constexpr A minus_infinity = -std::numeric_limits<A>::infinity();
@@ -27,6 +27,7 @@ struct attend_call {
   math::split_constant<A> scale;
   A log2_e, softcap_inner, softcap_outer, kept_probability;
   bool has_window;
+  index_t max_block_rows;
   const index_t* key_positions;       ///< explicit ones, of slots or of strided keys; null: the index
 
   attend_call(const context& ctx, const attend_params& params)
@@ -37,7 +38,7 @@ struct attend_call {
         log2_e(static_cast<A>(math::log2_e)), softcap_inner(static_cast<A>(math::ln_2 / params.softcap)),
         softcap_outer(static_cast<A>(params.softcap * math::log2_e)), kept_probability(static_cast<A>(1 - params.dropout_p)),
         has_window(params.window_left != no_window || params.window_right != no_window),
-        key_positions(params.kv.present() ? params.kv.positions : params.k_positions) {}
+        max_block_rows(in_place ? rows_of_block_in_place : rows_of_block_packing), key_positions(params.kv.present() ? params.kv.positions : params.k_positions) {}
 
   /// Products for segments of this call.
   static bool stored_in_place(const attend_params& p) {

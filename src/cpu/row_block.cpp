@@ -11,10 +11,12 @@ row_block<A>::row_block(const attend_call<A>& call, const sequence_rows& sequenc
     : c_(call), s_(sequence), w_(scratch), kv_head_(kv_head), num_rows_(num_rows) {
   const operand& q = c_.p.q;
   first_ = std::numeric_limits<index_t>::max();
+  const index_t first_head = kv_head * c_.group_size;
+  index_t query = first_row / c_.group_size, head = first_head + first_row % c_.group_size;
   for (index_t r = 0; r < num_rows; ++r) {
     query_row& row = w_.block[r];
-    row.query = (first_row + r) / c_.group_size;
-    row.head = kv_head * c_.group_size + (first_row + r) % c_.group_size;
+    row.query = query, row.head = head;
+    if (++head == first_head + c_.group_size) ++query, head = first_head;
     row.position = position_of(s_, row.query);
     limit_keys(c_.p, c_.key_positions == nullptr, s_, row);
     if (row.first >= row.last) continue;
@@ -22,13 +24,15 @@ row_block<A>::row_block(const attend_call<A>& call, const sequence_rows& sequenc
   }
   if (first_ >= last_) first_ = last_ = 0;
 
+  if (num_rows == 0) return;
+  const row_offsets offset = offsets_in(q);
   const bool in_place = q.type == dtype_of<A> && q.dim_stride == 1;
   for (index_t r = 0; r < num_rows; r += max_tile_rows) {
     const index_t used = std::min<index_t>(max_tile_rows, num_rows - r), tile_rows = tile_rows_for(used);
     A* const packed = w_.queries + r * c_.head_dim;
     pack_tile(c_.rows, used, tile_rows, c_.head_dim, packed, [&](index_t i) {
       const query_row& row = w_.block[r + i];
-      const std::byte* const from = byte_at(q.data, q.offset(s_.first_row + row.query, row.head), q.type);
+      const std::byte* const from = byte_at(q.data, offset(s_.first_row + row.query, row.head), q.type);
       if (in_place) return reinterpret_cast<const A*>(from);
       A* const wide = w_.wide + i * c_.head_dim;
       c_.rows.load(from, q.type, q.dim_stride, c_.head_dim, wide);
@@ -60,12 +64,22 @@ void row_block<A>::fold(index_t first, index_t last, const states<A>& into) cons
 }
 
 template <class A>
-void row_block<A>::finish(const states<A>& of) const {
-  for (index_t r = 0; r < num_rows_; ++r) finish_row(w_.block[r], of.at(r));
+row_offsets row_block<A>::offsets_in(const operand& o) const {
+  return {o, s_.first_row + w_.block[0].query, s_.first_row + w_.block[num_rows_ - 1].query + 1};
 }
 
 template <class A>
-void row_block<A>::finish_row(const query_row& row, const states<A>& state) const {
+void row_block<A>::finish(const states<A>& of) const {
+  if (num_rows_ == 0) return;
+  const row_offsets out = offsets_in(c_.p.out);
+  for (index_t r = 0; r < num_rows_; ++r) {
+    const query_row& row = w_.block[r];
+    finish_row(row, of.at(r), byte_at(c_.p.out.data, out(s_.first_row + row.query, row.head), c_.p.out.type));
+  }
+}
+
+template <class A>
+void row_block<A>::finish_row(const query_row& row, const states<A>& state, std::byte* out) const {
   const attend_params& p = c_.p;
   A& max = *state.max;
   A& sum = *state.sum;
@@ -87,7 +101,7 @@ void row_block<A>::finish_row(const query_row& row, const states<A>& state) cons
     }
     c_.rows.multiply(state.acc, c_.value_stride, A{1} / sum);
   }
-  c_.rows.store(state.acc, c_.value_dim, byte_at(p.out.data, p.out.offset(s_.first_row + row.query, row.head), p.out.type), p.out.type, p.out.dim_stride);
+  c_.rows.store(state.acc, c_.value_dim, out, p.out.type, p.out.dim_stride);
 }
 
 template class row_block<float>;

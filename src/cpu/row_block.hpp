@@ -25,7 +25,8 @@ class row_block {
   void finish(const states<A>& of) const;
 
  private:
-  void finish_row(const query_row& row, const states<A>& state) const;
+  row_offsets offsets_in(const operand& o) const;
+  void finish_row(const query_row& row, const states<A>& state, std::byte* out) const;
 
   const attend_call<A>& c_;
   const sequence_rows& s_;

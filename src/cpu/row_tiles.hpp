@@ -6,6 +6,21 @@ namespace rapt {
 inline namespace v0 {
 namespace cpu {
 
+/// Offsets of the rows [first, last) of an operand. Rows of one batch row cost no division each.
+class row_offsets {
+ public:
+  row_offsets(const operand& o, index_t first, index_t last)
+      : o_(o), first_(first), base_(o.offset(first, 0)), in_one_batch_row_(first / o.len == (last - 1) / o.len) {}
+  index_t operator()(index_t row, index_t head) const {
+    return in_one_batch_row_ ? base_ + (row - first_) * o_.len_stride + head * o_.head_stride : o_.offset(row, head);
+  }
+
+ private:
+  const operand& o_;
+  index_t first_, base_;
+  bool in_one_batch_row_;
+};
+
 /// Room to widen the rows of one tile.
 template <class A>
 A* take_tile_rows(workspace& from, index_t dim) {
