@@ -156,6 +156,15 @@ TEST(safetensors_writer, hostile_20_versions) {
   expect_file_refused(edited(sample_text(), v1, "\"rapt.versio_\":\"1.0\""));
 }
 
+TEST(safetensors_writer, hostile_our_tensor_that_is_not_aligned) {
+  const std::string data = "12345678", digits_a = hex16(XXH3_64bits("1234", 4)), digits_b = hex16(XXH3_64bits("5678", 4));
+  std::string head = "{\"__metadata__\":{\"rapt.format\":\"state\",\"rapt.header_xxh3\":\"0000000000000000\",\"rapt.version\":\"1.0\",\"xxh3.a\":\"" +
+                     digits_a + "\",\"xxh3.b\":\"" + digits_b + "\"},\"a\":" + tensor_text("F32", "1", "0,4") +
+                     ",\"b\":" + tensor_text("F32", "1", "4,8") + "}";
+  while ((8 + head.size()) % 64 != 0) head += ' ';
+  EXPECT_SAYS(expect_file_refused(resealed(file_bytes(head, data))), "'b': its data begins at byte 4, which is no multiple of 64");
+}
+
 TEST(safetensors_writer, hostile_our_header_with_a_rule_broken) {
   const std::string good = sample_text();
   const std::string checksum_of_b = "\"xxh3.b\":\"" + hex16(XXH3_64bits(three.data(), 12)) + "\"";
