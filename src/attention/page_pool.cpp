@@ -84,14 +84,14 @@ void page_pool::begin(std::span<const request> requests) {
   require_closed("begin_step");
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const request& r = requests[i];
-    const std::string where = "kv_cache: begin_step entry " + std::to_string(i);
-    if (r.count < 0) raise(errc::shape, where + " appends " + std::to_string(r.count) + " rows; 0 or more are needed");
+    const auto where = [i] { return "kv_cache: begin_step entry " + std::to_string(i); };
+    if (r.count < 0) raise(errc::shape, where() + " appends " + std::to_string(r.count) + " rows; 0 or more are needed");
     if (!r.positions.empty() && static_cast<index_t>(r.positions.size()) != r.count)
-      raise(errc::shape, where + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) + " rows is needed");
+      raise(errc::shape, where() + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) + " rows is needed");
     for (const index_t p : r.positions)
-      if (p < 0) raise(errc::shape, where + " has position " + std::to_string(p) + "; explicit positions may not be negative");
+      if (p < 0) raise(errc::shape, where() + " has position " + std::to_string(p) + "; explicit positions may not be negative");
     for (std::size_t j = 0; j < i; ++j)
-      if (requests[j].slot == r.slot) raise(errc::shape, where + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed");
+      if (requests[j].slot == r.slot) raise(errc::shape, where() + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed");
   }
   open_ = true;
   for (const request& r : requests) {

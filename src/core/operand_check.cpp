@@ -47,9 +47,10 @@ failure check_input(argument what, const operand& o, const operand_shape& needed
                     {"heads", o.heads, o.head_stride, needed.heads},
                     {"dim", o.dim, o.dim_stride, needed.dim}};
   for (const auto& d : dims) {
-    const std::string came = std::string("has extent ") + std::to_string(d.extent) + " (" + d.name + ")";
-    if (d.extent < 0) return shape(what, came + "; extents may not be negative");
-    if (d.needed >= 0 && d.extent != d.needed) return shape(what, came + "; " + std::to_string(d.needed) + " is needed");
+    // Made where needed: a call that passes allocates nothing.
+    const auto came = [&d] { return std::string("has extent ") + std::to_string(d.extent) + " (" + d.name + ")"; };
+    if (d.extent < 0) return shape(what, came() + "; extents may not be negative");
+    if (d.needed >= 0 && d.extent != d.needed) return shape(what, came() + "; " + std::to_string(d.needed) + " is needed");
     if (d.stride < 0)
       return shape(what, std::string("has stride ") + std::to_string(d.stride) + " (" + d.name + "); strides may not be negative");
   }

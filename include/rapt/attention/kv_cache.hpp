@@ -242,23 +242,24 @@ class basic_kv_cache {
   const attention_config& config() const { return checked("config").config; }
   const cache_limits& limits() const { return checked("limits").limits; }
   /// Tokens that one sequence alone could hold; at least max_tokens.
-  index_t capacity() const { return core_->pool.num_pages() * core_->pool.page_len(); }
-  index_t num_free_pages() const { return core_->pool.num_free_pages(); }
-  index_t num_sequences() const { return core_->pool.num_sequences(); }
+  index_t capacity() const { return checked("capacity").pool.num_pages() * core_->pool.page_len(); }
+  index_t num_free_pages() const { return checked("num_free_pages").pool.num_free_pages(); }
+  index_t num_sequences() const { return checked("num_sequences").pool.num_sequences(); }
   /// Keys and values of all layers.
-  const std::byte* data() const { return core_->memory.data(); }
-  std::size_t bytes() const { return core_->memory.bytes(); }
+  const std::byte* data() const { return checked("data").memory.data(); }
+  std::size_t bytes() const { return checked("bytes").memory.bytes(); }
   /// The id of the order of operations that made the contents; two where loaded contents came from another.
-  const std::string& numerics() const { return core_->numerics; }
+  const std::string& numerics() const { return checked("numerics").numerics; }
   /// Of the weights that made a layer's contents; empty where nothing has been appended.
-  const fingerprint& layer_fingerprint(index_t layer) const { return core_->fingerprints.at(static_cast<std::size_t>(layer)); }
+  const fingerprint& layer_fingerprint(index_t layer) const { return checked("layer_fingerprint").fingerprints.at(static_cast<std::size_t>(layer)); }
 
   /// True for the cache's own sequences.
   bool owns(const sequence_type& s) const { return s.core_ && s.core_ == core_; }
 
   /// Bits of tokens first.. of one sequence and layer, canonical: k [count, num_kv_heads, head_dim], v [count, num_kv_heads, value_dim] of kv_dtype.
   void export_layer(typename Backend::context& ctx, const sequence_type& s, index_t layer, index_t first, index_t count, void* k, void* v) const {
-    if (s.core_ != core_ || layer < 0 || layer >= core_->limits.num_layers || first < 0 || count < 0 || first + count > s.kv_len())
+    checked("export_layer");
+    if (s.core_ != core_ || layer < 0 || layer >= core_->limits.num_layers || first < 0 || count < 0 || count > s.kv_len() - first)
       raise(errc::range, "kv_cache: export of tokens " + std::to_string(first) + " + " + std::to_string(count) + " of layer " + std::to_string(layer) +
                              "; they must exist in a sequence of this cache");
     Backend::export_kv(ctx, {layer_base(layer), core_->pool.pages(s.slot_), 0, first, count, k, v});
