@@ -30,7 +30,7 @@ say "running the benches (about five minutes on two cores); medians of five repe
 status=0
 build/release/bench/rapt_bench --benchmark_repetitions=5 --benchmark_min_time=0.05 --benchmark_display_aggregates_only=true --benchmark_color=false \
   --benchmark_out="$result" --benchmark_out_format=json "${options[@]}" 2>build/logs/bench.err |
-  grep --line-buffered -E '_median|ERROR' | sed -u 's|/real_time_median||' || status=${PIPESTATUS[0]}
+  grep --line-buffered -E '/real_time(_median)? |ERROR' | sed -u -E 's,/real_time(_median)?,,' || status=${PIPESTATUS[0]}
 if ((status)); then grep -v '^\*\*\*WARNING' build/logs/bench.err || true; echo "bench/run.sh: a bench failed; nothing is compared or recorded" >&2; exit 1; fi
 say "done in $((SECONDS - began)) s: $result"
 others=$(sed -n 's/^rapt_bench: processors kept busy by others: //p' build/logs/bench.err)
@@ -58,7 +58,7 @@ if [[ -f $baseline ]]; then
   else
     echo "   Google Benchmark's compare.py was not used: it needs the package libbenchmark-tools, and numpy and scipy from PyPI"
   fi
-else
+elif ((!record)); then
   say "there is no baseline for this machine class ($class)"
   echo "   to make one, on a quiet machine: bench/run.sh --record   (then commit $baseline)"
 fi

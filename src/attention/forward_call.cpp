@@ -43,6 +43,8 @@ failure check_forward_call(const module_traits& module, const forward_call& call
   if (streams && !options.kv_lens.empty()) return {errc::shape, "forward: kv_lens is given with " + std::string(name_of(kind)) + "; it hides keys of a call without a cache only"};
   if (failure f = check_kv_lens(function, options.kv_lens, x.batch, kv_len)) return f;
   if (options.mask.present()) {
+    if (options.mask.rank() == 2 && !streams && !call.packed)
+      return {errc::shape, "forward: mask has rank 2; that is for packed rows, [batch | 1, heads | 1, len | 1, kv_len] is needed"};
     if (failure f = streams ? check_new_row_mask(call, kind, options.mask)
                             : check_mask(function, options.mask, {x.batch, c.num_heads, x.len, kv_len}, accumulator))
       return f;
@@ -63,11 +65,12 @@ failure check_forward_call(const module_traits& module, const forward_call& call
   return {};
 }
 
-failure check_outside(const operand& y, const std::byte* memory, std::size_t bytes) {
+failure check_outside(const operand& y, const lse_output& lse, const std::byte* memory, std::size_t bytes) {
   operand held;
   held.data = const_cast<std::byte*>(memory), held.type = dtype::u8;
   held.len = 1, held.dim = static_cast<index_t>(bytes);
-  return check_disjoint({function, "y"}, y, "the memory of keys and values", held);
+  if (failure f = check_disjoint({function, "y"}, y, "the memory of keys and values", held)) return f;
+  return lse.present() ? check_disjoint({function, "lse"}, lse.get(), "the memory of keys and values", held) : failure{};
 }
 
 failure check_kv_config(const char* holder, const attention_config& held, const attention_config& module) {

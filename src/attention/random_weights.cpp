@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include <core/float_environment.hpp>
+
 namespace rapt {
 inline namespace v0 {
 namespace {
@@ -30,6 +32,7 @@ owned_weights random_weights(const attention_config& config, std::uint64_t seed,
   const attention_config c = resolve(config);
   if (!(how.init_gain >= 0 && how.init_gain <= 1e300))
     raise(errc::config, "random_weights: init_gain is " + std::to_string(how.init_gain) + "; a finite number of at least 0 is needed");
+  const float_environment environment;
   using family = weight_layout::family;
   const auto extent = [](index_t x) { return static_cast<double>(x); };
   // The full number of heads also for keys and values.

@@ -1,5 +1,7 @@
 #include <rapt/attention/module_weights.hpp>
 
+#include <core/float_environment.hpp>
+
 namespace rapt {
 inline namespace v0 {
 namespace {
@@ -60,6 +62,7 @@ operand entries_of(const weight_view& v, index_t part, index_t num_parts) {
 std::vector<double> sinks_of(const weight_view& sinks, dtype accumulator) {
   std::vector<double> values;
   if (!sinks.present()) return values;
+  const float_environment environment;
   const operand o = entries_of(sinks, 0, 1);
   for (index_t i = 0; i < o.heads * o.dim; ++i) {
     const index_t offset = i / o.dim * o.head_stride + i % o.dim * o.dim_stride;

@@ -1,6 +1,6 @@
 // What a context holds, and how an operation runs its work units on the context's threads.
 #pragma once
-#include <cpu/float_environment.hpp>
+#include <core/float_environment.hpp>
 #include <cpu/kernels.hpp>
 #include <rapt/cpu/context.hpp>
 

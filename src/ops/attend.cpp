@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include <core/float_environment.hpp>
+
 namespace rapt {
 inline namespace v0 {
 namespace {
@@ -15,7 +17,10 @@ failure check_per_head(const char* name, std::size_t count, index_t num_heads) {
 }
 }  // namespace
 
-double default_softmax_scale(index_t head_dim) { return 1.0 / std::sqrt(static_cast<double>(head_dim)); }
+double default_softmax_scale(index_t head_dim) {
+  const float_environment environment;
+  return 1.0 / std::sqrt(static_cast<double>(head_dim));
+}
 
 failure check_attend(const attend_operands& call, const attend_options& options) {
   const auto [q, k, v, out, lse] = call;
@@ -39,6 +44,7 @@ failure check_attend(const attend_operands& call, const attend_options& options)
   if (failure f = check_per_head("alibi_slopes", options.alibi_slopes.size(), q.heads)) return f;
   if (failure f = check_per_head("sink_logits", options.sink_logits.size(), q.heads)) return f;
   if (failure f = check_kv_lens(function, options.kv_lens, q.batch, k.len)) return f;
+  if (options.mask.rank() == 2) return {errc::shape, std::string(function) + ": mask has rank 2; [batch | 1, heads | 1, q_len | 1, kv_len] is needed"};
   if (failure f = check_mask(function, options.mask, {q.batch, q.heads, q.len, k.len}, accumulator_of(q.type))) return f;
   if (failure f = check_positions({function, "q_positions"}, options.q_positions, {q.len, q.batch * q.len})) return f;
   return check_positions({function, "k_positions"}, options.k_positions, {k.len});

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include <core/float_environment.hpp>
 #include <math/elementary.hpp>
 
 namespace rapt {
@@ -72,6 +73,7 @@ failure check(const rope_config& config, index_t head_dim) {
 
 rope_table make_rope_table(const rope_config& config, index_t head_dim) {
   raise_if(check(config, head_dim));
+  const float_environment environment;
   rope_table table;
   table.dim = config.dim == 0 ? head_dim : config.dim;
   table.pairing = config.pairing;
@@ -89,6 +91,7 @@ rope_table make_rope_table(const rope_config& config, index_t head_dim) {
 }
 
 std::vector<double> alibi_slopes(index_t num_heads) {
+  const float_environment environment;
   index_t power = 1;
   while (power * 2 <= num_heads) power *= 2;
   std::vector<double> slopes;

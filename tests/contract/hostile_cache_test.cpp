@@ -178,6 +178,15 @@ TEST(hostile, hostile_45_use_after_move) {
   refused([&] { rig.cache.export_layer(rig.ctx, moved, 0, 0, 1, room, room); });
   rig.append(cache, moved, 60, 1);
 
+  // The weights have left a module with its new owner.
+  const rapt::multi_head_attention<float> owner = std::move(rig.layers[0]);
+  std::vector<float> y(12, 5.0f), untouched = y;
+  const auto x = rapt::view(rig.x.data(), 1, 12);
+  refused([&] { rig.layers[0].forward(rig.ctx, x, rapt::self_kv{}, rapt::view(y.data(), 1, 12)); });
+  EXPECT_EQ(rig.layers[0].check_forward(x, rapt::self_kv{}, rapt::view(y.data(), 1, 12)).code, rapt::errc::state);
+  EXPECT_EQ(y, untouched);
+  EXPECT_NO_THROW(owner.forward(rig.ctx, x, rapt::self_kv{}, rapt::view(y.data(), 1, 12)));
+
   // A sequence outlives its cache object.
   rapt::sequence orphan;
   refused([&] { orphan.kv_len(); });

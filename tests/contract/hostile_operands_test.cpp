@@ -81,7 +81,6 @@ TEST(hostile, hostile_35_extents) {
   c.kv_dtype = dtype::f32;
   for (const index_t tokens : {index_t{1} << 40, index_t{1} << 62, std::numeric_limits<index_t>::max()})
     expect_refused<rapt::capacity_error>({}, [&] { rapt::cache_bytes(c, {.num_layers = 1'000'000, .max_tokens = tokens}); });
-  EXPECT_THROW(rapt::cache_bytes(c, {.num_layers = 1'000'000, .max_tokens = index_t{1} << 34}), rapt::error);
 }
 
 TEST(hostile, hostile_36_window_softcap_dropout) {

@@ -3,7 +3,6 @@
 
 #include <xmmintrin.h>
 
-#include <cfenv>
 #include <thread>
 
 namespace rapt_test {
@@ -88,31 +87,46 @@ TEST(context, runs_on_the_programs_threads) {
   EXPECT_THROW(cpu::context({.pool = executor{&pool, 2, nullptr}}), config_error);
 }
 
-TEST(context, the_callers_rounding_and_flush_modes_change_nothing_and_come_back) {
-  cpu::context ctx({.num_threads = 3});
-  const std::vector<float> expected = attended(ctx);
-  const unsigned before = _mm_getcsr();
-  const unsigned callers = (before | 0x8040u | 0x6000u) & ~0x3fu;  // flush to zero, denormals are zero, round towards zero
+constexpr unsigned mode_bits = 0xffc0;  // of MXCSR; the rest are sticky flags
+constexpr unsigned hostile_mode = 0xffc0;  // flush to zero, denormals are zero, round towards zero, exceptions masked
+
+/// The operations of attended() in the thread's mode `callers`; the test's own arithmetic in the ordinary one.
+std::vector<float> attended_in_mode(cpu::context& ctx, unsigned callers) {
+  const unsigned ordinary = _mm_getcsr();
+  packed_cache cache(dtype::f16, 2, 40, 24, 700, 48);
+  const auto k = random_values<float>(1, 700 * 2 * 40), v = random_values<float>(2, 700 * 2 * 24), q = random_values<float>(3, 700 * 6 * 40);
   _mm_setcsr(callers);
-  // Operands are made in the ordinary mode: only the operations run in the caller's.
-  std::vector<float> out;
-  {
-    _mm_setcsr(before);
-    packed_cache cache(dtype::f16, 2, 40, 24, 700, 48);
-    const auto k = random_values<float>(1, 700 * 2 * 40), v = random_values<float>(2, 700 * 2 * 24), q = random_values<float>(3, 700 * 6 * 40);
-    _mm_setcsr(callers);
-    cache.append(ctx, k, v, 0, 700);
-    EXPECT_EQ(_mm_getcsr() & 0xffc0u, callers & 0xffc0u);
-    _mm_setcsr(before);
-    const double scale = 1 / std::sqrt(40.0);
-    _mm_setcsr(callers);
-    cached_attention<float> attention(ctx, cache, q, 6, 600, 100);
-    EXPECT_EQ(_mm_getcsr() & 0xffc0u, callers & 0xffc0u);
-    EXPECT_EQ(attention.p.softmax_scale, scale) << "the test's own arithmetic must not round differently";
-    out = attention.out;
-    _mm_setcsr(before);
+  cache.append(ctx, k, v, 0, 700);
+  EXPECT_EQ(_mm_getcsr() & mode_bits, callers & mode_bits);
+  const cached_attention<float> attention(ctx, cache, q, 6, 600, 100);
+  EXPECT_EQ(_mm_getcsr() & mode_bits, callers & mode_bits);
+  _mm_setcsr(ordinary);
+  EXPECT_EQ(attention.p.softmax_scale, 1 / std::sqrt(40.0)) << "the test's own arithmetic must not round differently";
+  return attention.out;
+}
+
+TEST(context, the_callers_rounding_and_flush_modes_change_nothing_and_come_back) {
+  for (const int num_threads : {1, 3}) {
+    cpu::context ctx({.num_threads = num_threads});
+    EXPECT_TRUE(same_bits(attended_in_mode(ctx, hostile_mode), attended(ctx)));
   }
-  EXPECT_TRUE(same_bits(out, expected));
+}
+
+TEST(context, the_modes_of_the_programs_threads_change_nothing_and_come_back) {
+  struct hostile {
+    static void run(void*, index_t n, void (*task)(void*, index_t), void* arg) {
+      std::vector<std::thread> threads;
+      for (index_t i = 0; i < n; ++i)
+        threads.emplace_back([=] {
+          _mm_setcsr(hostile_mode);
+          task(arg, i);
+          EXPECT_EQ(_mm_getcsr() & mode_bits, hostile_mode);
+        });
+      for (std::thread& t : threads) t.join();
+    }
+  };
+  cpu::context ctx({.pool = executor{nullptr, 2, hostile::run}}), serial({.num_threads = 1});
+  EXPECT_TRUE(same_bits(attended(ctx), attended(serial)));
 }
 
 }  // namespace

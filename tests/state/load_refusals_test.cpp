@@ -213,10 +213,10 @@ TEST_F(load_refusals, hostile_22_a_cache_made_with_other_weights) {
 }
 
 TEST_F(load_refusals, hostile_23_longer_than_the_receiver_can_hold) {
-  bits_cache from(ctx, small_config(), {.num_layers = 2, .max_tokens = 900, .max_sequences = 1});
+  bits_cache from(ctx, small_config(), {.num_layers = 2, .max_tokens = 5'000, .max_sequences = 1});
   const bits_sequence s = from.add_sequence();
-  append_bits(ctx, from, s, 900, 1, some_fingerprint(1));
-  EXPECT_SAYS(expect_load_refused<rapt::capacity_error>(rapt::save_state(ctx, from, s)), "900 rows");
+  append_bits(ctx, from, s, 5'000, 1, some_fingerprint(1));
+  EXPECT_SAYS(expect_load_refused<rapt::capacity_error>(rapt::save_state(ctx, from, s)), "5000 rows");
 }
 
 TEST_F(load_refusals, hostile_24_positions) {

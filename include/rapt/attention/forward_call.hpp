@@ -54,8 +54,8 @@ RAPT_API failure check_forward_call(const module_traits& module, const forward_c
 /// Whether keys and values of `held` can be read and written by a module of config `module`: the first field that differs.
 RAPT_API failure check_kv_config(const char* holder, const attention_config& held, const attention_config& module);
 
-/// shape_error where y lies in memory that holds keys and values.
-RAPT_API failure check_outside(const operand& y, const std::byte* memory, std::size_t bytes);
+/// shape_error where y or lse lies in memory that holds keys and values.
+RAPT_API failure check_outside(const operand& y, const lse_output& lse, const std::byte* memory, std::size_t bytes);
 
 /// What forward would throw, nothing where it would run. `call` and `source` as in multi_head_attention::forward.
 template <class T, class Backend>
@@ -77,7 +77,7 @@ failure check_forward(const module_traits& module, const forward_call& call, con
       if (failure f = check_kv_config("projected_kv", kv.config(), c)) return f;
       if (kv.batch() != call.x.batch)
         return {errc::shape, "forward: x has batch " + std::to_string(call.x.batch) + "; the stored keys and values have " + std::to_string(kv.batch())};
-      if (failure f = check_outside(call.y, kv.layout().base, kv.bytes())) return f;
+      if (failure f = check_outside(call.y, options.lse, kv.layout().base, kv.bytes())) return f;
       if (!kv.made_by().empty() && !(kv.made_by() == module.made_by) && !options.accept_other_weights)
         return {errc::config, "forward: stored keys and values were made by weights " + kv.made_by().hex() + "; this module's are " + module.made_by.hex() +
                                   " (forward_options.accept_other_weights allows it)"};
@@ -85,7 +85,7 @@ failure check_forward(const module_traits& module, const forward_call& call, con
     }
     case source_kind::append: {
       if (failure f = check_kv_config("kv_cache", source.cache->config(), c)) return f;
-      if (failure f = check_outside(call.y, source.cache->data(), source.cache->bytes())) return f;
+      if (failure f = check_outside(call.y, options.lse, source.cache->data(), source.cache->bytes())) return f;
       if (source.cache->limits().num_layers != 1)
         return {errc::state, "forward: append needs a cache of one layer; this one has " + std::to_string(source.cache->limits().num_layers) + " (begin_step serves them)"};
       if (call.x.batch != 1) return {errc::shape, "forward: append takes one sequence; x has batch " + std::to_string(call.x.batch)};
@@ -98,7 +98,7 @@ failure check_forward(const module_traits& module, const forward_call& call, con
     case source_kind::step: {
       const auto& core = source.step->core("forward");
       if (failure f = check_kv_config("kv_cache", core.config, c)) return f;
-      if (failure f = check_outside(call.y, core.memory.data(), core.memory.bytes())) return f;
+      if (failure f = check_outside(call.y, options.lse, core.memory.data(), core.memory.bytes())) return f;
       if (failure f = source.step->check_layer(source.layer, module.made_by, options.accept_other_weights)) return f;
       if (call.packed && call.x.len != core.num_rows)
         return {errc::shape, "forward: x has " + std::to_string(call.x.len) + " rows; the step has " + std::to_string(core.num_rows)};

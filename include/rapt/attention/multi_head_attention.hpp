@@ -53,10 +53,10 @@ class multi_head_attention {
   }
   /// What forward would throw; nothing means that it would run, capacity of workspace and memory apart.
   failure check_forward(input x, const source& kv, output y, const forward_options& options = {}) const {
-    return rapt::check_forward(traits(), {operand_of(x), operand_of(y), false}, kv, options);
+    return check_call({operand_of(x), operand_of(y), false}, kv, options);
   }
   failure check_forward(input_rows x, const source& kv, output_rows y, const forward_options& options = {}) const {
-    return rapt::check_forward(traits(), {operand_of(x), operand_of(y), true}, kv, options);
+    return check_call({operand_of(x), operand_of(y), true}, kv, options);
   }
 
   /// Resolved, with kv_dtype and numerics: what caches are made from.
@@ -71,8 +71,13 @@ class multi_head_attention {
  private:
   module_traits traits() const { return {&module_.config, dtype_of<T>, weights_.has_kv(), fingerprint_}; }
 
+  failure check_call(const forward_call& call, const source& from, const forward_options& options) const {
+    if (weights_.bytes() == 0) return {errc::state, "forward: the module was moved from"};
+    return rapt::check_forward(traits(), call, from, options);
+  }
+
   void run(context& ctx, const forward_call& call, const source& from, const forward_options& options) const {
-    raise_if(rapt::check_forward(traits(), call, from, options));
+    raise_if(check_call(call, from, options));
     if (from.kind == source_kind::append) {
       basic_step<Backend> step = from.cache->begin_step({{*from.appended, call.x.len, options.positions}});
       run_layer(ctx, call, step, 0, source_kind::append, options);

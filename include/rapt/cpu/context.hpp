@@ -25,7 +25,8 @@ struct context_options {
   cpu::isa instruction_set = isa::automatic;  ///< one that the CPU lacks is config_error
 };
 
-/// Owns threads and workspace. Belongs to one caller at a time; several contexts may work on one module at once.
+/// Owns threads and workspace. Belongs to one caller at a time; several contexts may work on one module at once. One that was moved from may only be
+/// destroyed or assigned to.
 class RAPT_API context {
  public:
   using backend_type = backend;

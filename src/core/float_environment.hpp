@@ -4,7 +4,6 @@
 
 namespace rapt {
 inline namespace v0 {
-namespace cpu {
 
 /// Round to nearest, subnormals kept, exceptions masked; the thread's own mode and flags come back at the end. At the entry of every operation and of
 /// every task: a program's threads may flush to zero or round otherwise.
@@ -19,6 +18,5 @@ class float_environment {
   unsigned callers_;
 };
 
-}  // namespace cpu
 }  // namespace v0
 }  // namespace rapt
