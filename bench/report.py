@@ -61,11 +61,11 @@ def compare(result, baseline):
     print(f"changes above {NOTABLE:.0%} and above the spread of both runs: {len(notable)}")
     for ratio, name, a, b in sorted(notable, reverse=True):
         print(f"  {ratio:6.3f}  {text(a):>8} -> {text(b):>8}  {name}")
-    for label, names in (("not in the baseline", now.keys() - before.keys()), ("only in the baseline", before.keys() - now.keys())):
-        if names:
-            print(f"{label}: {len(names)}")
-            for name in sorted(names):
-                print(f"  {name}")
+    new = sorted(now.keys() - before.keys())
+    if new:
+        print(f"not in the baseline: {', '.join(new)}")
+    if before.keys() - now.keys():
+        print(f"only in the baseline, or left out by a filter: {len(before.keys() - now.keys())} benches")
 
 
 def record(result, baseline, others):
