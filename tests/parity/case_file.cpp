@@ -34,15 +34,26 @@ tensor read_tensor(const rapt::safetensors::tensor& from) {
   };
   t.type = from.type.value_or(dtype::u8);
   switch (t.type) {
-    case dtype::f64: widen(from.copy<double>()); break;
-    case dtype::f32: widen(from.copy<float>()); break;
-    case dtype::bf16: widen(from.copy<rapt::bf16>()); break;
-    case dtype::f16: widen(from.copy<rapt::f16>()); break;
-    case dtype::i64: t.integers = from.copy<index_t>(); break;
+    case dtype::f64:
+      widen(from.copy<double>());
+      break;
+    case dtype::f32:
+      widen(from.copy<float>());
+      break;
+    case dtype::bf16:
+      widen(from.copy<rapt::bf16>());
+      break;
+    case dtype::f16:
+      widen(from.copy<rapt::f16>());
+      break;
+    case dtype::i64:
+      t.integers = from.copy<index_t>();
+      break;
     case dtype::boolean:
       for (const std::byte b : from.bytes) t.truths.push_back(static_cast<char>(b != std::byte{0}));
       break;
-    case dtype::u8: throw refusal("the tensor " + std::string(from.name) + " is " + from.describe() + "; F64, F32, F16, BF16, I64 or BOOL is needed");
+    case dtype::u8:
+      throw refusal("the tensor " + std::string(from.name) + " is " + from.describe() + "; F64, F32, F16, BF16, I64 or BOOL is needed");
   }
   return t;
 }

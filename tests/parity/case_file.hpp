@@ -78,8 +78,8 @@ struct construct_step {
 };
 struct step {
   std::string op;
-  std::variant<forward_step, attend_step, merge_step, expect_cache_step, truncate_step, clear_cache_step, save_load_step, fork_step, set_static_kv_step,
-               construct_step>
+  std::variant<forward_step, attend_step, merge_step, expect_cache_step, truncate_step, clear_cache_step, save_load_step, fork_step,
+               set_static_kv_step, construct_step>
       call;
   std::optional<std::string> error;  ///< expect_error: the type that the call must throw
 };

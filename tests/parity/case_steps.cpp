@@ -99,17 +99,28 @@ step read_call(const json& from, const json& config, const std::string& where, b
   fields.required("op");
   step s;
   s.op = op;
-  if (op == "forward") s.call = read_forward(fields);
-  else if (op == "attend") s.call = read_attend(fields);
-  else if (op == "merge") s.call = read_merge(fields);
-  else if (op == "expect_cache") s.call = read_expect_cache(fields);
-  else if (op == "truncate") s.call = truncate_step{fields.integer("kv_len"), fields.optional_integer("sequence")};
-  else if (op == "clear_cache") s.call = clear_cache_step{fields.optional_integer("sequence")};
-  else if (op == "save_load") s.call = save_load_step{};
-  else if (op == "fork") s.call = fork_step{fields.integer("from"), fields.integer("to")};
-  else if (op == "set_static_kv") s.call = set_static_kv_step{fields.text("k"), fields.text("v")};
-  else if (op == "construct" && must_fail) s.call = read_construct(fields, config);
-  else throw refusal(where + ": the op '" + op + "' is not known here");
+  if (op == "forward")
+    s.call = read_forward(fields);
+  else if (op == "attend")
+    s.call = read_attend(fields);
+  else if (op == "merge")
+    s.call = read_merge(fields);
+  else if (op == "expect_cache")
+    s.call = read_expect_cache(fields);
+  else if (op == "truncate")
+    s.call = truncate_step{fields.integer("kv_len"), fields.optional_integer("sequence")};
+  else if (op == "clear_cache")
+    s.call = clear_cache_step{fields.optional_integer("sequence")};
+  else if (op == "save_load")
+    s.call = save_load_step{};
+  else if (op == "fork")
+    s.call = fork_step{fields.integer("from"), fields.integer("to")};
+  else if (op == "set_static_kv")
+    s.call = set_static_kv_step{fields.text("k"), fields.text("v")};
+  else if (op == "construct" && must_fail)
+    s.call = read_construct(fields, config);
+  else
+    throw refusal(where + ": the op '" + op + "' is not known here");
   fields.require_all_known();
   return s;
 }
@@ -118,8 +129,8 @@ step read_call(const json& from, const json& config, const std::string& where, b
 
 std::string config_text(json config, const std::string& where) {
   object_reader known(config, where);
-  for (const char* key : {"model_dim", "output_dim", "num_heads", "num_kv_heads", "head_dim", "value_dim", "softmax_scale", "bias", "dropout_p", "qk_norm",
-                          "rope", "causal", "window", "softcap", "alibi", "sinks"})
+  for (const char* key : {"model_dim", "output_dim", "num_heads", "num_kv_heads", "head_dim", "value_dim", "softmax_scale", "bias", "dropout_p",
+                          "qk_norm", "rope", "causal", "window", "softcap", "alibi", "sinks"})
     known.optional(key);
   known.require_all_known();
   config.erase("bias");

@@ -43,10 +43,14 @@ dtype coarser(dtype a, dtype b) {
 
 double epsilon_of(dtype type) {
   switch (type) {
-    case dtype::f64: return std::ldexp(1.0, -52);
-    case dtype::f32: return std::ldexp(1.0, -23);
-    case dtype::f16: return std::ldexp(1.0, -10);
-    default: return std::ldexp(1.0, -7);
+    case dtype::f64:
+      return std::ldexp(1.0, -52);
+    case dtype::f32:
+      return std::ldexp(1.0, -23);
+    case dtype::f16:
+      return std::ldexp(1.0, -10);
+    default:
+      return std::ldexp(1.0, -7);
   }
 }
 
@@ -63,8 +67,8 @@ std::string comparison::describe() const {
     index = std::to_string(rest % extent) + (index.empty() ? "" : ", ") + index;
     rest /= extent;
   }
-  return tensor_name + "[" + index + "]: got " + number("%.17g", got) + ", expected " + number("%.17g", expected) + ", error " + number("%.3e", max_error) +
-         ", bound " + number("%.3e", bound);
+  return tensor_name + "[" + index + "]: got " + number("%.17g", got) + ", expected " + number("%.17g", expected) + ", error " +
+         number("%.3e", max_error) + ", bound " + number("%.3e", bound);
 }
 
 comparison compare(const std::string& expectation, std::span<const double> got, const tensor& expected, const tensor* peer, dtype t, dtype c) {
@@ -72,7 +76,8 @@ comparison compare(const std::string& expectation, std::span<const double> got, 
   result.tensor_name = expectation;
   result.shape = expected.shape;
   if (got.size() != expected.values.size())
-    throw refusal("expected." + expectation + " has " + std::to_string(expected.values.size()) + " entries; the call gives " + std::to_string(got.size()));
+    throw refusal("expected." + expectation + " has " + std::to_string(expected.values.size()) + " entries; the call gives " +
+                  std::to_string(got.size()));
   for (std::size_t i = 0; i < got.size(); ++i) {
     if (std::isfinite(expected.values[i])) result.max_expected = std::max(result.max_expected, std::abs(expected.values[i]));
     const double error = error_of_entry(got[i], expected.values[i]);
@@ -80,9 +85,12 @@ comparison compare(const std::string& expectation, std::span<const double> got, 
   }
   const dtype d = coarser(t, c);
   result.peer_error = error_of_peer(expected, peer);
-  if (d == dtype::f64) result.bound = 1e-12 * std::max(1.0, result.max_expected);
-  else if (result.peer_error) result.bound = 2 * *result.peer_error + 4 * epsilon_of(d) * result.max_expected;
-  else result.bound = 64 * epsilon_of(d) * result.max_expected;
+  if (d == dtype::f64)
+    result.bound = 1e-12 * std::max(1.0, result.max_expected);
+  else if (result.peer_error)
+    result.bound = 2 * *result.peer_error + 4 * epsilon_of(d) * result.max_expected;
+  else
+    result.bound = 64 * epsilon_of(d) * result.max_expected;
   result.passed = result.max_error <= result.bound;
   return result;
 }

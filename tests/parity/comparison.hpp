@@ -13,7 +13,7 @@ double epsilon_of(dtype type);
 
 struct comparison {
   std::string tensor_name;
-  double max_error = 0;              ///< over entries that are finite in both; infinite where a NaN or an infinity does not match
+  double max_error = 0;  ///< over entries that are finite in both; infinite where a NaN or an infinity does not match
   double bound = 0;
   double max_expected = 0;           ///< over finite entries
   std::optional<double> peer_error;  ///< PyTorch's own, where the file has it and it is finite where the truth is

@@ -18,8 +18,8 @@ tensor values(std::vector<double> v) {
   t.values = std::move(v);
   return t;
 }
-comparison compared(std::vector<double> got, std::vector<double> expected, std::optional<std::vector<double>> peer = std::nullopt, dtype t = dtype::f32,
-                    std::optional<dtype> c = std::nullopt) {
+comparison compared(std::vector<double> got, std::vector<double> expected, std::optional<std::vector<double>> peer = std::nullopt,
+                    dtype t = dtype::f32, std::optional<dtype> c = std::nullopt) {
   const tensor truth = values(std::move(expected)), other = values(peer.value_or(std::vector<double>()));
   return parity::compare("y0", got, truth, peer ? &other : nullptr, t, c.value_or(t));
 }

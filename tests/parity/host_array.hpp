@@ -57,7 +57,8 @@ class host_array {
     const std::size_t merged = shape_.size() > wanted ? shape_.size() - wanted : 0, missing = wanted > shape_.size() ? wanted - shape_.size() : 0;
     for (std::size_t i = missing; i < wanted; ++i) extents[i] = shape_[merged + i - missing], strides[i] = strides_[merged + i - missing];
     for (std::size_t i = merged; i-- > 0;) {
-      if (strides_[i] != extents[0] * strides[0] && shape_[i] > 1 && size_ > 0) throw refusal("strides: the leading extents do not merge into one batch");
+      if (strides_[i] != extents[0] * strides[0] && shape_[i] > 1 && size_ > 0)
+        throw refusal("strides: the leading extents do not merge into one batch");
       extents[0] *= shape_[i];
     }
     return {memory_.data(), extents, strides};

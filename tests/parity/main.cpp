@@ -68,8 +68,9 @@ int run(const arguments& args) {
   auto last_word = std::chrono::steady_clock::now();
   std::size_t turn = 0;
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    const std::string shown = std::filesystem::is_directory(args.folder) ? std::filesystem::relative(paths[i], args.folder).replace_extension().string()
-                                                                         : paths[i].stem().string();
+    const std::string shown = std::filesystem::is_directory(args.folder)
+                                  ? std::filesystem::relative(paths[i], args.folder).replace_extension().string()
+                                  : paths[i].stem().string();
     if (const auto now = std::chrono::steady_clock::now(); now - last_word > std::chrono::seconds(10)) {
       last_word = now;
       std::cerr << "parity: case " << i + 1 << " of " << paths.size() << ", " << shown << std::endl;

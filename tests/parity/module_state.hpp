@@ -26,8 +26,9 @@ class weight_set {
   rapt::weight_view& slot(const std::string& weight) {
     using w = rapt::attention_weights;
     static const std::map<std::string, rapt::weight_view w::*> slots = {
-        {"w_qkv", &w::w_qkv}, {"w_q", &w::w_q}, {"w_kv", &w::w_kv}, {"w_k", &w::w_k}, {"w_v", &w::w_v}, {"w_out", &w::w_out}, {"b_qkv", &w::b_qkv}, {"b_q", &w::b_q},
-        {"b_kv", &w::b_kv}, {"b_k", &w::b_k}, {"b_v", &w::b_v}, {"b_out", &w::b_out}, {"q_norm", &w::q_norm}, {"k_norm", &w::k_norm}, {"sinks", &w::sink_logits}};
+        {"w_qkv", &w::w_qkv}, {"w_q", &w::w_q},     {"w_kv", &w::w_kv},     {"w_k", &w::w_k},       {"w_v", &w::w_v},
+        {"w_out", &w::w_out}, {"b_qkv", &w::b_qkv}, {"b_q", &w::b_q},       {"b_kv", &w::b_kv},     {"b_k", &w::b_k},
+        {"b_v", &w::b_v},     {"b_out", &w::b_out}, {"q_norm", &w::q_norm}, {"k_norm", &w::k_norm}, {"sinks", &w::sink_logits}};
     const auto found = slots.find(weight);
     if (found == slots.end()) throw refusal("the weight '" + weight + "' is not known");
     return views_.*found->second;
@@ -76,12 +77,15 @@ struct module_state {
       load(kv.emplace(ctx, module->config()));
     };
     if (given) load_into(given, [&](rapt::projected_kv& kv) { rapt::load_static_kv(ctx, file, kv); });
-    if (keeps_stored) load_into(stored, [&](rapt::projected_kv& kv) { rapt::load_state(ctx, file, kv); });
-    else stored.reset();
+    if (keeps_stored)
+      load_into(stored, [&](rapt::projected_kv& kv) { rapt::load_state(ctx, file, kv); });
+    else
+      stored.reset();
     cache.reset();
     if (!keeps_sequences) return;
     rapt::load_state(ctx, file, growing(ctx), in_order);
-    if (in_order.size() != ids.size()) throw refusal("save_load: " + std::to_string(in_order.size()) + " sequences came back of " + std::to_string(ids.size()));
+    if (in_order.size() != ids.size())
+      throw refusal("save_load: " + std::to_string(in_order.size()) + " sequences came back of " + std::to_string(ids.size()));
     for (std::size_t i = 0; i < ids.size(); ++i) sequences[ids[i]] = std::move(in_order[i]);
   }
 
@@ -114,10 +118,14 @@ struct module_state {
     index_t v_elements() const { return batch * len * heads * value_dim; }
     std::vector<double> values() const {
       switch (type) {
-        case dtype::f64: return as<double>();
-        case dtype::f32: return as<float>();
-        case dtype::bf16: return as<rapt::bf16>();
-        default: return as<rapt::f16>();
+        case dtype::f64:
+          return as<double>();
+        case dtype::f32:
+          return as<float>();
+        case dtype::bf16:
+          return as<rapt::bf16>();
+        default:
+          return as<rapt::f16>();
       }
     }
     template <class C>

@@ -1,9 +1,9 @@
-// What every op of a replay needs: the case's inputs as the library takes them, and the comparison of what comes out.
+// What every op of a replay needs: the case's inputs as the library takes them, the comparison of what comes out; and the ops without a module.
 #pragma once
 #include <parity/host_array.hpp>
 #include <parity/replay.hpp>
 
-#include <rapt/ops/mask.hpp>
+#include <rapt/rapt.hpp>
 
 #include <memory>
 
@@ -15,7 +15,8 @@ class replay_base {
   using accumulator = rapt::accumulator_t<T>;
 
  protected:
-  replay_base(const case_file& c, rapt::cpu::context& ctx, dtype kv_dtype, replay_result& result) : case_(c), ctx_(ctx), kv_dtype_(kv_dtype), result_(result) {}
+  replay_base(const case_file& c, rapt::cpu::context& ctx, dtype kv_dtype, replay_result& result)
+      : case_(c), ctx_(ctx), kv_dtype_(kv_dtype), result_(result) {}
 
   // -- inputs -----------------------------------------------------------------------------------------------------------------------------
   static const std::vector<index_t>* strides_of(const stride_map& all, const char* field) {
@@ -38,12 +39,15 @@ class replay_base {
     mask_memory m;
     if (!input) return m;
     const tensor& t = case_.input(*input);
-    if ((t.type == dtype::boolean) != (*kind == "bool")) throw refusal("inputs." + *input + " is " + std::string(rapt::name_of(t.type)) + "; mask_kind is " + *kind);
+    if ((t.type == dtype::boolean) != (*kind == "bool"))
+      throw refusal("inputs." + *input + " is " + std::string(rapt::name_of(t.type)) + "; mask_kind is " + *kind);
     if (t.shape.size() != 4 && t.shape.size() != 2) throw refusal("inputs." + *input + ": a mask has rank 4, or 2 over packed rows");
     const auto take = [&](auto* data) {
       using element = const std::remove_pointer_t<decltype(data)>;
-      if (t.shape.size() == 4) m.view = rapt::tensor_view<element, 4>(data, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]});
-      else m.view = rapt::tensor_view<element, 2>(data, {t.shape[0], t.shape[1]});
+      if (t.shape.size() == 4)
+        m.view = rapt::tensor_view<element, 4>(data, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]});
+      else
+        m.view = rapt::tensor_view<element, 2>(data, {t.shape[0], t.shape[1]});
     };
     if (t.type == dtype::boolean) {
       m.truths = std::make_unique<bool[]>(t.truths.size() + 1);
@@ -82,15 +86,76 @@ class replay_base {
       while (!s.empty() && s.front() == 1) s.erase(s.begin());
       return s;
     };
-    if (without_ones(shape) != without_ones(expected.shape)) return fail(where(), "expected." + expectation + " has another shape than the call's result");
+    if (without_ones(shape) != without_ones(expected.shape))
+      return fail(where(), "expected." + expectation + " has another shape than the call's result");
     const dtype d = coarser(rapt::dtype_of<T>, kv_dtype);
-    const comparison found = compare(expectation, values, expected, case_.find("peer." + expectation + "." + std::string(rapt::name_of(d))), rapt::dtype_of<T>, kv_dtype);
+    const comparison found =
+        compare(expectation, values, expected, case_.find("peer." + expectation + "." + std::string(rapt::name_of(d))), rapt::dtype_of<T>, kv_dtype);
     if (!found.passed) fail(where(), found.describe());
     result_.comparisons.push_back(found);
   }
 
   std::string where() const { return "step " + std::to_string(number_) + " (" + case_.steps[number_].op + ")"; }
   void fail(const std::string& place, const std::string& what) { result_.failures.push_back(place + ": " + what); }
+
+  // -- attention alone: no module ------------------------------------------------------------------------------------------------------------
+  void run(const attend_step& s) {
+    host_array<T> q = array_of<T>(case_.input(s.q), strides_of(s.strides, "q")), k = array_of<T>(case_.input(s.k), strides_of(s.strides, "k")),
+                  v = array_of<T>(case_.input(s.v), strides_of(s.strides, "v"));
+    if (q.rank() != 4 || k.rank() != 4 || v.rank() != 4) throw refusal("q, k and v of rank 4 are needed");
+    const index_t batch = q.shape()[0], len = q.shape()[1], heads = q.shape()[2];
+    output_array<T> out({batch, len, heads, v.shape()[3]}, strides_of(s.strides, "expect"));
+    output_array<accumulator> lse({batch, heads, len});
+
+    const rapt::attention_config& c = case_.config;
+    rapt::attend_options o;
+    o.softmax_scale = c.softmax_scale, o.causal = c.causal, o.window = c.window, o.softcap = c.softcap;
+    const std::vector<double> slopes = c.alibi ? rapt::alibi_slopes(heads) : std::vector<double>();
+    o.alibi_slopes = slopes;
+    std::vector<double> sinks;
+    if (const tensor* given = case_.find("weights.sinks");
+        given && std::find(case_.weights.begin(), case_.weights.end(), "sinks") != case_.weights.end())
+      for (const double sink : given->values) sinks.push_back(widened(static_cast<T>(sink)));
+    o.sink_logits = sinks;
+    const std::vector<index_t> kv_lens = integers_of(s.kv_lens), positions = integers_of(s.positions);
+    o.kv_lens = kv_lens;
+    o.q_positions = positions;
+    const mask_memory mask = mask_of(s.mask, s.mask_kind);
+    o.mask = mask.view;
+    guarded(out, lse, [&] {
+      const auto qv = q.template view<4>(), kv = k.template view<4>(), vv = v.template view<4>(), ov = out.template view<4>();
+      if (s.expect_lse || case_.steps[number_].error)
+        rapt::attend(ctx_, qv, kv, vv, ov, lse.template view<3>(), o);
+      else
+        rapt::attend(ctx_, qv, kv, vv, ov, o);
+    });
+    check(s.expect, out, rapt::dtype_of<T>);
+    if (s.expect_lse) check(s.expect_lse, lse, rapt::dtype_of<T>);
+  }
+
+  void run(const merge_step& s) {
+    std::vector<host_array<T>> outs;
+    std::vector<host_array<accumulator>> lses;
+    for (const std::string& part : s.out) outs.push_back(array_of<T>(case_.input(part)));
+    for (const std::string& part : s.lse) lses.push_back(array_of<accumulator>(case_.input(part)));
+    output_array<T> out(outs[0].shape());
+    output_array<accumulator> lse(lses[0].shape());
+    const auto ov = out.template view<4>();
+    const auto lv = lse.template view<3>();
+    std::vector<rapt::partial_attention<T>> parts;
+    for (std::size_t i = 0; i < outs.size(); ++i) parts.push_back({outs[i].template view<4>(), lses[i].template view<3>()});
+    guarded(out, lse, [&] {
+      // A single part is merged with an empty one.
+      host_array<T> none(outs[0].shape(), nullptr);
+      host_array<accumulator> no_lse(lses[0].shape(), nullptr);
+      no_lse.for_each([](accumulator& x, std::size_t) { x = -std::numeric_limits<accumulator>::infinity(); });
+      const rapt::partial_attention<T> empty{none.template view<4>(), no_lse.template view<3>()};
+      rapt::merge(ctx_, parts[0], parts.size() > 1 ? parts[1] : empty, ov, lv);
+      for (std::size_t i = 2; i < parts.size(); ++i) rapt::merge(ctx_, {ov, lv}, parts[i], ov, lv);
+    });
+    check(s.expect, out, rapt::dtype_of<T>);
+    check(s.expect_lse, lse, rapt::dtype_of<T>);
+  }
 
   const case_file& case_;
   rapt::cpu::context& ctx_;

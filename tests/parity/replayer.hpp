@@ -13,7 +13,7 @@ template <class T>
 class replayer : replay_base<T> {
   using base = replay_base<T>;
   using base::case_, base::ctx_, base::kv_dtype_, base::number_;
-  using base::check, base::fail, base::guarded, base::integers_of, base::mask_of, base::strides_of, base::where;
+  using base::check, base::fail, base::guarded, base::integers_of, base::mask_of, base::run, base::strides_of, base::where;
   using typename base::accumulator, typename base::mask_memory;
 
  public:
@@ -22,9 +22,7 @@ class replayer : replay_base<T> {
   void run() {
     try {
       if (case_.has_module()) make_module();
-    } catch (const std::exception& e) {
-      return fail("construction", e.what());
-    }
+    } catch (const std::exception& e) { return fail("construction", e.what()); }
     for (number_ = 0; number_ < case_.steps.size(); ++number_) {
       const step& s = case_.steps[number_];
       try {
@@ -74,13 +72,16 @@ class replayer : replay_base<T> {
     const mask_memory mask = mask_of(s.mask, s.mask_kind);
     o.mask = mask.view;
     // Outputs of a call that must fail are there to be seen untouched.
-    if (s.expect_lse || case_.steps[number_].error) o.lse = packed ? rapt::lse_output(lse.template view<2>()) : rapt::lse_output(lse.template view<3>());
+    if (s.expect_lse || case_.steps[number_].error)
+      o.lse = packed ? rapt::lse_output(lse.template view<2>()) : rapt::lse_output(lse.template view<3>());
 
     std::optional<host_array<T>> x_kv;
     if (s.x_kv) x_kv.emplace(array_of<T>(case_.input(*s.x_kv), strides_of(s.strides, "x_kv")));
     guarded(y, lse, [&] {
-      if (packed) forward<2>(s, x, x_kv, y, o);
-      else forward<3>(s, x, x_kv, y, o);
+      if (packed)
+        forward<2>(s, x, x_kv, y, o);
+      else
+        forward<3>(s, x, x_kv, y, o);
     });
     check(s.expect, y, kv_dtype_);
     if (s.expect_lse) check(s.expect_lse, lse, kv_dtype_);
@@ -92,7 +93,8 @@ class replayer : replay_base<T> {
     const rapt::tensor_view<T, Rank> out = y.template view<Rank>();
     const rapt::multi_head_attention<T>& module = *state_.module;
     const auto no_call = [&](const char* what) { throw refusal(std::string("rapt has no call for ") + what); };
-    if (s.reuse_first_head_kv && s.cache != cache_use::use && (s.cache != cache_use::none || !x_kv)) no_call("reuse_first_head_kv but with none and x_kv, or with use");
+    if (s.reuse_first_head_kv && s.cache != cache_use::use && (s.cache != cache_use::none || !x_kv))
+      no_call("reuse_first_head_kv but with none and x_kv, or with use");
     if (x_kv && (s.cache == cache_use::append || s.cache == cache_use::use)) no_call("x_kv with append or use");
     switch (s.cache) {
       case cache_use::none:
@@ -103,8 +105,10 @@ class replayer : replay_base<T> {
         const rapt::tensor_view<const T, Rank> kv_rows = x_kv ? rapt::tensor_view<const T, Rank>(x_kv->template view<Rank>()) : rows;
         return module.forward(ctx_, rows, rapt::store(stored(), kv_rows, {.first_head_only = s.only_cache_first_head_kv}), out, o);
       }
-      case cache_use::use: return module.forward(ctx_, rows, rapt::stored(stored()), out, o);
-      case cache_use::append: return append<Rank>(s, rows, out, o);
+      case cache_use::use:
+        return module.forward(ctx_, rows, rapt::stored(stored()), out, o);
+      case cache_use::append:
+        return append<Rank>(s, rows, out, o);
     }
   }
 
@@ -112,7 +116,8 @@ class replayer : replay_base<T> {
   void append(const forward_step& s, const rapt::tensor_view<const T, Rank>& x, const rapt::tensor_view<T, Rank>& y, rapt::forward_options o) {
     const index_t batch = Rank == 2 ? 1 : x.extent(0), len = x.extent(Rank - 2);
     std::vector<std::pair<index_t, index_t>> rows;
-    if (s.sequences) rows = *s.sequences;
+    if (s.sequences)
+      rows = *s.sequences;
     else if (!state_.sequences.empty())  // those that there are: a batch of another size is the call's error
       for (const auto& [id, sequence] : state_.sequences) rows.push_back({id, len});
     else
@@ -146,68 +151,15 @@ class replayer : replay_base<T> {
     state_.sequences.merge(fresh);
   }
 
-  void run(const attend_step& s) {
-    host_array<T> q = array_of<T>(case_.input(s.q), strides_of(s.strides, "q")), k = array_of<T>(case_.input(s.k), strides_of(s.strides, "k")),
-                  v = array_of<T>(case_.input(s.v), strides_of(s.strides, "v"));
-    if (q.rank() != 4 || k.rank() != 4 || v.rank() != 4) throw refusal("q, k and v of rank 4 are needed");
-    const index_t batch = q.shape()[0], len = q.shape()[1], heads = q.shape()[2];
-    output_array<T> out({batch, len, heads, v.shape()[3]}, strides_of(s.strides, "expect"));
-    output_array<accumulator> lse({batch, heads, len});
-
-    const rapt::attention_config& c = case_.config;
-    rapt::attend_options o;
-    o.softmax_scale = c.softmax_scale, o.causal = c.causal, o.window = c.window, o.softcap = c.softcap;
-    const std::vector<double> slopes = c.alibi ? rapt::alibi_slopes(heads) : std::vector<double>();
-    o.alibi_slopes = slopes;
-    std::vector<double> sinks;
-    if (const tensor* given = case_.find("weights.sinks"); given && std::find(case_.weights.begin(), case_.weights.end(), "sinks") != case_.weights.end())
-      for (const double sink : given->values) sinks.push_back(widened(static_cast<T>(sink)));
-    o.sink_logits = sinks;
-    const std::vector<index_t> kv_lens = integers_of(s.kv_lens), positions = integers_of(s.positions);
-    o.kv_lens = kv_lens;
-    o.q_positions = positions;
-    const mask_memory mask = mask_of(s.mask, s.mask_kind);
-    o.mask = mask.view;
-    guarded(out, lse, [&] {
-      const auto qv = q.template view<4>(), kv = k.template view<4>(), vv = v.template view<4>(), ov = out.template view<4>();
-      if (s.expect_lse || case_.steps[number_].error) rapt::attend(ctx_, qv, kv, vv, ov, lse.template view<3>(), o);
-      else rapt::attend(ctx_, qv, kv, vv, ov, o);
-    });
-    check(s.expect, out, rapt::dtype_of<T>);
-    if (s.expect_lse) check(s.expect_lse, lse, rapt::dtype_of<T>);
-  }
-
-  void run(const merge_step& s) {
-    std::vector<host_array<T>> outs;
-    std::vector<host_array<accumulator>> lses;
-    for (const std::string& part : s.out) outs.push_back(array_of<T>(case_.input(part)));
-    for (const std::string& part : s.lse) lses.push_back(array_of<accumulator>(case_.input(part)));
-    output_array<T> out(outs[0].shape());
-    output_array<accumulator> lse(lses[0].shape());
-    const auto ov = out.template view<4>();
-    const auto lv = lse.template view<3>();
-    std::vector<rapt::partial_attention<T>> parts;
-    for (std::size_t i = 0; i < outs.size(); ++i) parts.push_back({outs[i].template view<4>(), lses[i].template view<3>()});
-    guarded(out, lse, [&] {
-      // A single part is merged with an empty one.
-      host_array<T> none(outs[0].shape(), nullptr);
-      host_array<accumulator> no_lse(lses[0].shape(), nullptr);
-      no_lse.for_each([](accumulator& x, std::size_t) { x = -std::numeric_limits<accumulator>::infinity(); });
-      const rapt::partial_attention<T> empty{none.template view<4>(), no_lse.template view<3>()};
-      rapt::merge(ctx_, parts[0], parts.size() > 1 ? parts[1] : empty, ov, lv);
-      for (std::size_t i = 2; i < parts.size(); ++i) rapt::merge(ctx_, {ov, lv}, parts[i], ov, lv);
-    });
-    check(s.expect, out, rapt::dtype_of<T>);
-    check(s.expect_lse, lse, rapt::dtype_of<T>);
-  }
-
   // -- state ----------------------------------------------------------------------------------------------------------------------------
   void run(const expect_cache_step& s) {
     require_module();
     using kv_rows = typename module_state<T>::kv_rows;
     std::vector<kv_rows> parts;
-    if (s.sequence) parts.push_back(state_.rows_of(ctx_, state_.at(*s.sequence)));
-    else if (state_.stored && !state_.stored->empty()) parts.push_back(state_.rows_of(ctx_, *state_.stored));
+    if (s.sequence)
+      parts.push_back(state_.rows_of(ctx_, state_.at(*s.sequence)));
+    else if (state_.stored && !state_.stored->empty())
+      parts.push_back(state_.rows_of(ctx_, *state_.stored));
     else
       for (const auto& [id, sequence] : state_.sequences) parts.push_back(state_.rows_of(ctx_, sequence));
     if (parts.empty()) throw refusal("nothing is cached");
@@ -285,12 +237,18 @@ class replayer : replay_base<T> {
   }
   static std::string type_of(rapt::errc code) {
     switch (code) {
-      case rapt::errc::config: return "config_error";
-      case rapt::errc::shape: return "shape_error";
-      case rapt::errc::range: return "range_error";
-      case rapt::errc::state: return "state_error";
-      case rapt::errc::capacity: return "capacity_error";
-      default: return "an error of another type";
+      case rapt::errc::config:
+        return "config_error";
+      case rapt::errc::shape:
+        return "shape_error";
+      case rapt::errc::range:
+        return "range_error";
+      case rapt::errc::state:
+        return "state_error";
+      case rapt::errc::capacity:
+        return "capacity_error";
+      default:
+        return "an error of another type";
     }
   }
 

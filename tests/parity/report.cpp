@@ -75,14 +75,16 @@ const comparison* row::tightest() const {
 void report::add(row r) {
   if (!quiet_ || !r.passed()) {
     if (!std::exchange(has_heading_, true))
-      out_ << std::left << std::setw(static_cast<int>(name_width_)) << "case" << std::setw(13) << "dtype" << std::setw(9) << "isa" << std::setw(8) << "threads"
-           << std::setw(10) << "tensor" << std::right << std::setw(10) << "max error" << std::setw(10) << "bound" << std::setw(12) << "ratio" << "\n";
+      out_ << std::left << std::setw(static_cast<int>(name_width_)) << "case" << std::setw(13) << "dtype" << std::setw(9) << "isa" << std::setw(8)
+           << "threads" << std::setw(10) << "tensor" << std::right << std::setw(10) << "max error" << std::setw(10) << "bound" << std::setw(12)
+           << "ratio"
+           << "\n";
     out_ << std::left << std::setw(static_cast<int>(name_width_)) << r.case_name << " ";
     if (!r.refused) {
       const comparison* c = r.tightest();
-      out_ << std::setw(13) << r.dtypes() << std::setw(9) << r.isa << std::setw(8) << r.num_threads << std::setw(10) << (c ? c->tensor_name : "-") << std::right
-           << std::setw(10) << (c ? scientific(c->max_error) : "-") << std::setw(10) << (c ? scientific(c->bound) : "-") << std::setw(12)
-           << fixed(c ? c->ratio() : std::nullopt) << "  ";
+      out_ << std::setw(13) << r.dtypes() << std::setw(9) << r.isa << std::setw(8) << r.num_threads << std::setw(10) << (c ? c->tensor_name : "-")
+           << std::right << std::setw(10) << (c ? scientific(c->max_error) : "-") << std::setw(10) << (c ? scientific(c->bound) : "-")
+           << std::setw(12) << fixed(c ? c->ratio() : std::nullopt) << "  ";
     }
     out_ << (r.passed() ? "PASS" : "FAIL") << "\n";
     for (const std::string& failure : r.result.failures) out_ << "    " << r.case_name << ", " << failure << "\n";
@@ -94,8 +96,10 @@ int report::finish(index_t num_files) {
   out_ << "\n" << num_files << " cases; errors as a ratio to PyTorch's own, over all tensors that it has an error in:\n";
   for (const auto& [dtypes, s] : statistics_of(rows_)) {
     out_ << "  " << std::left << std::setw(13) << dtypes << std::right << std::setw(7) << s.num_tensors << " tensors";
-    if (s.worst()) out_ << ", median " << fixed(s.median()) << ", worst " << fixed(s.worst()) << " (" << s.worst_case << "), of " << s.ratios.size();
-    else out_ << ", worst error / max(1, max|expected|) " << scientific(s.worst_scaled_error);
+    if (s.worst())
+      out_ << ", median " << fixed(s.median()) << ", worst " << fixed(s.worst()) << " (" << s.worst_case << "), of " << s.ratios.size();
+    else
+      out_ << ", worst error / max(1, max|expected|) " << scientific(s.worst_scaled_error);
     out_ << "\n";
   }
   const auto passed = std::count_if(rows_.begin(), rows_.end(), [](const row& r) { return r.passed(); });
@@ -113,16 +117,25 @@ void report::write_json(const std::string& path) const {
   for (const row& r : rows_) {
     json tensors = json::array();
     for (const comparison& c : r.result.comparisons)
-      tensors.push_back({{"tensor", c.tensor_name}, {"max_error", number(c.max_error)}, {"bound", c.bound}, {"peer_error", number(c.peer_error)},
-                         {"ratio", number(c.ratio())}, {"max_expected", c.max_expected}, {"passed", c.passed}});
+      tensors.push_back({{"tensor", c.tensor_name},
+                         {"max_error", number(c.max_error)},
+                         {"bound", c.bound},
+                         {"peer_error", number(c.peer_error)},
+                         {"ratio", number(c.ratio())},
+                         {"max_expected", c.max_expected},
+                         {"passed", c.passed}});
     json out = {{"case", r.case_name}, {"passed", r.passed()}, {"failures", r.result.failures}};
     if (!r.refused)
-      out.update({{"dtype", rapt::name_of(r.activations)}, {"kv_dtype", rapt::name_of(r.kv_dtype)}, {"isa", r.isa}, {"threads", r.num_threads}, {"tensors", tensors}});
+      out.update({{"dtype", rapt::name_of(r.activations)},
+                  {"kv_dtype", rapt::name_of(r.kv_dtype)},
+                  {"isa", r.isa},
+                  {"threads", r.num_threads},
+                  {"tensors", tensors}});
     rows.push_back(std::move(out));
   }
   for (const auto& [dtypes, s] : statistics_of(rows_))
-    summary[dtypes] = {{"tensors", s.num_tensors}, {"ratios", s.ratios.size()}, {"median_ratio", number(s.median())}, {"worst_ratio", number(s.worst())},
-                       {"worst_case", s.worst_case}, {"worst_scaled_error", number(s.worst_scaled_error)}};
+    summary[dtypes] = {{"tensors", s.num_tensors},         {"ratios", s.ratios.size()},  {"median_ratio", number(s.median())},
+                       {"worst_ratio", number(s.worst())}, {"worst_case", s.worst_case}, {"worst_scaled_error", number(s.worst_scaled_error)}};
   std::ofstream file(path);
   file << json{{"rows", rows}, {"summary", summary}}.dump(1) << "\n";
   if (!file.flush()) throw std::runtime_error("could not write " + path);
