@@ -1,7 +1,9 @@
 // One case of the bitwise matrix. A stream of tokens is computed once, in one step on one thread: the truth. Then a cache of another paging and capacity
-// lives through random steps, forks, truncations and dropped steps on random contexts, and every row that comes out must have the truth's bits.
+// lives through random steps, forks, truncations, dropped steps, saves and loads on random contexts, and every row that comes out must have the truth's
+// bits.
 #pragma once
 #include <contract/module_case.hpp>
+#include <rapt/state/save_load.hpp>
 
 namespace rapt_test::contract {
 
@@ -182,6 +184,11 @@ class matrix_case {
       s.handle.truncate(random_.between(0, s.handle.kv_len()));
     } else if (choice < 0.42 && live.size() > 1) {
       live.erase(live.begin() + random_.below(static_cast<index_t>(live.size())));
+    } else if (choice < 0.5 && room) {
+      // Saved and loaded in its own place, which is free once the copy is complete.
+      live_sequence& s = any();
+      const std::vector<std::byte> file = rapt::save_state(any_context(), cache, s.handle);
+      rapt::load_state(any_context(), file, cache, s.handle);
     } else {
       step_once(cache, live, !random_.chance(0.15));
     }

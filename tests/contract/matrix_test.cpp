@@ -1,4 +1,4 @@
-// The bitwise matrix: chunking x batch x threads x instruction set x paging x capacity, as random lives of caches. RAPT_MATRIX_CASES sets how many
+// The bitwise matrix: chunking x batch x threads x instruction set x paging x capacity x save and load, as random lives of caches. RAPT_MATRIX_CASES sets how many
 // cases run (for soaking), RAPT_MATRIX_SEED the first; a failure prints both so that its case runs alone.
 #include <contract/matrix_case.hpp>
 

@@ -224,4 +224,19 @@ attended_row<A> finish(state<A> row, index_t value_dim, std::optional<double> si
   return result;
 }
 
+/// Two results over disjoint keys become one. The contract has no order for it; this is the one written down in
+/// src/cpu/README.md: states of m = lse, l = 1, acc = out.
+template <class A>
+attended_row<A> merged(const attended_row<A>& a, const attended_row<A>& b) {
+  if (a.lse == minus_infinity<A>) return b;
+  if (b.lse == minus_infinity<A>) return a;
+  const attended_row<A>&high = b.lse > a.lse ? b : a, &low = b.lse > a.lse ? a : b;
+  const A s = rapt::math::exp2(static_cast<A>((static_cast<double>(low.lse) - static_cast<double>(high.lse)) * log2_e));
+  const A sum = A{1} + s, inverse = A{1} / sum;
+  attended_row<A> result;
+  result.lse = canonical(static_cast<A>(static_cast<double>(high.lse) + rapt::math::log(static_cast<double>(sum))));
+  for (std::size_t d = 0; d < high.out.size(); ++d) result.out.push_back(canonical(std::fma(low.out[d], s, high.out[d]) * inverse));
+  return result;
+}
+
 }  // namespace rapt_test::contract
