@@ -1,10 +1,9 @@
 // Keys and values into the packed layout: norm and rotation of keys in accumulators, then one rounding to the stored type.
 //
-// A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of a
-// row share one set of angles. Keys are transposed to [head_dim][16] in scratch and rounded on the way out; values are rounded row by row. Lanes and
-// columns that no key owns are left as they are.
-// Bound: reading the rows and writing the cache, and the angles' cos and sin.
-// Test: tests/cpu/append_test.cpp.
+// A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of
+// a row share one set of angles. Keys are transposed to [head_dim][16] in scratch and rounded on the way out; values are rounded row by row. Lanes
+// and columns that no key owns are left as they are. Bound: reading the rows and writing the cache, and the angles' cos and sin. Test:
+// tests/cpu/append_test.cpp.
 #include <cpu/rotary.hpp>
 
 namespace rapt {
@@ -15,15 +14,18 @@ constexpr index_t unit_keys = 64;
 
 template <class A>
 struct append_scratch {
-  A* c;      // [16][rope.dim / 2], as s
+  A* c;  // [16][rope.dim / 2], as s
   A* s;
-  A* rows;   // [16][head_dim]: the keys of one lane group
-  A* lanes;  // [head_dim][16]
+  A* rows;            // [16][head_dim]: the keys of one lane group
+  A* lanes;           // [head_dim][16]
   std::byte* narrow;  // the same, rounded
-  A* value;  // [value_dim]
+  A* value;           // [value_dim]
   append_scratch(workspace& from, const append_params& p)
-      : c(from.take<A>(lane_group * p.rope.dim / 2)), s(from.take<A>(lane_group * p.rope.dim / 2)), rows(from.take<A>(lane_group * p.kv.head_dim)),
-        lanes(from.take<A>(lane_group * p.kv.head_dim)), narrow(from.take<std::byte>(lane_group * p.kv.head_dim * size_of(p.kv.type))),
+      : c(from.take<A>(lane_group * p.rope.dim / 2)),
+        s(from.take<A>(lane_group * p.rope.dim / 2)),
+        rows(from.take<A>(lane_group * p.kv.head_dim)),
+        lanes(from.take<A>(lane_group * p.kv.head_dim)),
+        narrow(from.take<std::byte>(lane_group * p.kv.head_dim * size_of(p.kv.type))),
         value(from.take<A>(p.kv.value_dim)) {}
 };
 
@@ -44,7 +46,8 @@ class appender {
   void run(workspace& scratch) const {
     index_t num_units = 0, num_rows = 0;
     for (index_t i = 0; i < p_.num_sequences; ++i) num_units += units_of(p_.sequences[i]), num_rows += p_.sequences[i].num_rows;
-    const index_t num_workers = workers_for(ctx_, num_units, num_rows * (p_.kv.num_heads * (p_.kv.head_dim + p_.kv.value_dim) * 4 + p_.rope.dim * 100));
+    const index_t num_workers =
+        workers_for(ctx_, num_units, num_rows * (p_.kv.num_heads * (p_.kv.head_dim + p_.kv.value_dim) * 4 + p_.rope.dim * 100));
     const worker_scratch<append_scratch<A>> workers(scratch, num_workers, p_);
     if (scratch.measuring()) return;
     for_each_unit(ctx_, num_workers, num_units, [&](index_t worker, index_t unit) {

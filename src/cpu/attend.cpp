@@ -1,8 +1,10 @@
 // Attention: which rows and keys are one work unit, in which order partial results are merged. Nothing here computes; nothing here can change a bit.
 //
-// blocks  A unit is (sequence, KV head, block of 96 rows) and walks that block's segments upwards: prefill, and many short sequences. A key or value is
+// blocks  A unit is (sequence, KV head, block of 96 rows) and walks that block's segments upwards: prefill, and many short sequences. A key or value
+// is
 //         read from memory once for all query heads of its group. Work memory: two states for each row of a block, per worker.
-// split   For few rows against many keys (decode): a unit is one whole super-segment of one KV head, or one segment of the last super-segment, so that
+// split   For few rows against many keys (decode): a unit is one whole super-segment of one KV head, or one segment of the last super-segment, so
+// that
 //         all threads read one sequence's cache. Partial states are stored and merged upwards by one owner.
 // Bound: the FMA units for many rows; for few, the rate at which keys and values are read.
 // Test: tests/cpu/attend_test.cpp.
@@ -58,8 +60,10 @@ class attention {
   bool splits_keys() const { return max_rows_ <= c_.max_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
   void run(workspace& scratch) {
     if (total_rows_ == 0) return;
-    if (splits_keys()) split(scratch);
-    else blocks(scratch);
+    if (splits_keys())
+      split(scratch);
+    else
+      blocks(scratch);
   }
 
  private:
@@ -182,7 +186,8 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
 std::string backend::describe_attend(context& ctx, const attend_params& params) {
   bool splits = false;
   with_accumulator(params.accumulator, [&](auto a) { splits = attention<decltype(a)>(ctx, params).splits_keys(); });
-  const std::string rows = splits ? "keys split by segments of 512, merged upwards" : "blocks of " + std::to_string(rows_of_block_in_place) + " rows that walk all segments of 512 keys";
+  const std::string rows = splits ? "keys split by segments of 512, merged upwards"
+                                  : "blocks of " + std::to_string(rows_of_block_in_place) + " rows that walk all segments of 512 keys";
   return rows + ", " + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
 }
 

@@ -9,8 +9,8 @@ namespace rapt {
 inline namespace v0 {
 namespace cpu {
 
-/// Rows of one KV head that walk its segments together: 8 tiles. Keys and values of a segment (512 KiB of f32 at head_dim 128) stay in a near cache for
-/// all tiles of the block; more rows would push them out. Segments that have to be packed first are packed for more rows at once.
+/// Rows of one KV head that walk its segments together: 8 tiles. Keys and values of a segment (512 KiB of f32 at head_dim 128) stay in a near cache
+/// for all tiles of the block; more rows would push them out. Segments that have to be packed first are packed for more rows at once.
 constexpr index_t rows_of_block_in_place = 96, rows_of_block_packing = 192;
 
 template <class A>
@@ -22,23 +22,34 @@ struct attend_call {
   const row_kernels<A>& rows;
   const operand_kernels<A>& operand;  ///< of the type in which segments are read
   dtype operand_type;
-  bool in_place;                      ///< segments are read where they lie, else packed into scratch
+  bool in_place;  ///< segments are read where they lie, else packed into scratch
   index_t num_heads, stored_heads, group_size, head_dim, value_dim, value_stride;
   math::split_constant<A> scale;
   A log2_e, softcap_inner, softcap_outer, kept_probability;
   bool has_window;
   index_t max_block_rows;
-  const index_t* key_positions;       ///< explicit ones, of slots or of strided keys; null: the index
+  const index_t* key_positions;  ///< explicit ones, of slots or of strided keys; null: the index
 
   attend_call(const context& ctx, const attend_params& params)
-      : p(params), rows(rows_of<A>(*ctx.internals().table)), operand(operand_for(*ctx.internals().table, params)),
-        operand_type(stored_in_place(params) ? params.kv.type : dtype_of<A>), in_place(stored_in_place(params)), num_heads(params.q.heads),
-        stored_heads(params.kv.present() ? params.kv.num_heads : params.k.heads), group_size(num_heads / stored_heads), head_dim(params.q.dim),
-        value_dim(params.out.dim), value_stride(round_up(value_dim, lane_group)), scale(math::split_scale<A>(params.softmax_scale)),
-        log2_e(static_cast<A>(math::log2_e)), softcap_inner(static_cast<A>(math::ln_2 / params.softcap)),
-        softcap_outer(static_cast<A>(params.softcap * math::log2_e)), kept_probability(static_cast<A>(1 - params.dropout_p)),
+      : p(params),
+        rows(rows_of<A>(*ctx.internals().table)),
+        operand(operand_for(*ctx.internals().table, params)),
+        operand_type(stored_in_place(params) ? params.kv.type : dtype_of<A>),
+        in_place(stored_in_place(params)),
+        num_heads(params.q.heads),
+        stored_heads(params.kv.present() ? params.kv.num_heads : params.k.heads),
+        group_size(num_heads / stored_heads),
+        head_dim(params.q.dim),
+        value_dim(params.out.dim),
+        value_stride(round_up(value_dim, lane_group)),
+        scale(math::split_scale<A>(params.softmax_scale)),
+        log2_e(static_cast<A>(math::log2_e)),
+        softcap_inner(static_cast<A>(math::ln_2 / params.softcap)),
+        softcap_outer(static_cast<A>(params.softcap * math::log2_e)),
+        kept_probability(static_cast<A>(1 - params.dropout_p)),
         has_window(params.window_left != no_window || params.window_right != no_window),
-        max_block_rows(in_place ? rows_of_block_in_place : rows_of_block_packing), key_positions(params.kv.present() ? params.kv.positions : params.k_positions) {}
+        max_block_rows(in_place ? rows_of_block_in_place : rows_of_block_packing),
+        key_positions(params.kv.present() ? params.kv.positions : params.k_positions) {}
 
   /// Products for segments of this call.
   static bool stored_in_place(const attend_params& p) {
@@ -51,7 +62,7 @@ struct attend_call {
 
 /// One query of one head.
 struct query_row {
-  index_t query;        ///< row within its sequence
+  index_t query;  ///< row within its sequence
   index_t head;
   index_t position;
   index_t first, last;  ///< keys outside can not be seen: window (where key positions are indices) and visible length
@@ -71,22 +82,29 @@ struct attend_scratch {
   A* added;             // [score_stride]: a row of the additive mask, or distances
   std::uint64_t* seen;  // [max_tile_rows][words_per_segment]
   std::uint64_t* finite;
-  query_row* block;     // [block_rows]
-  A* queries;           // [block_rows / 12][head_dim][tile rows]
-  A* wide;              // [max_tile_rows][head_dim]
+  query_row* block;                 // [block_rows]
+  A* queries;                       // [block_rows / 12][head_dim][tile rows]
+  A* wide;                          // [max_tile_rows][head_dim]
   states<A> segment, super, whole;  // of a tile, of the block, of the block
-  states<A> sink;       // one row
-  A* keys;              // segments that are not read in place: [segment_len / 16][head_dim][16]
-  A* values;            // [segment_len][value_stride]
-  index_t* positions;   // [segment_len]
+  states<A> sink;                   // one row
+  A* keys;                          // segments that are not read in place: [segment_len / 16][head_dim][16]
+  A* values;                        // [segment_len][value_stride]
+  index_t* positions;               // [segment_len]
 
   attend_scratch(workspace& from, const attend_call<A>& c, index_t block_rows)
-      : scores(from.take<A>(max_tile_rows * score_stride)), added(from.take<A>(score_stride)),
-        seen(from.take<std::uint64_t>(max_tile_rows * words_per_segment)), finite(from.take<std::uint64_t>(max_tile_rows * words_per_segment)),
-        block(from.take<query_row>(block_rows)), queries(from.take<A>(block_rows * c.head_dim)), wide(take_tile_rows<A>(from, c.head_dim)),
-        segment(take_states<A>(from, max_tile_rows, c.value_stride)), super(take_states<A>(from, block_rows, c.value_stride)),
-        whole(take_states<A>(from, block_rows, c.value_stride)), sink(take_states<A>(from, 1, c.value_stride)),
-        keys(c.in_place ? nullptr : from.take<A>(segment_len * c.head_dim)), values(c.in_place ? nullptr : from.take<A>(segment_len * c.value_stride)),
+      : scores(from.take<A>(max_tile_rows * score_stride)),
+        added(from.take<A>(score_stride)),
+        seen(from.take<std::uint64_t>(max_tile_rows * words_per_segment)),
+        finite(from.take<std::uint64_t>(max_tile_rows * words_per_segment)),
+        block(from.take<query_row>(block_rows)),
+        queries(from.take<A>(block_rows * c.head_dim)),
+        wide(take_tile_rows<A>(from, c.head_dim)),
+        segment(take_states<A>(from, max_tile_rows, c.value_stride)),
+        super(take_states<A>(from, block_rows, c.value_stride)),
+        whole(take_states<A>(from, block_rows, c.value_stride)),
+        sink(take_states<A>(from, 1, c.value_stride)),
+        keys(c.in_place ? nullptr : from.take<A>(segment_len * c.head_dim)),
+        values(c.in_place ? nullptr : from.take<A>(segment_len * c.value_stride)),
         positions(c.key_positions != nullptr ? from.take<index_t>(segment_len) : nullptr) {}
 };
 

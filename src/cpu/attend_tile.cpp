@@ -2,9 +2,9 @@
 // softmax: per row, m = max of the visible u, p = exp2(u - m), l = sum of p;
 // values: acc = sum of p * v over the visible keys, ascending, skipping the others.
 //
-// A tile's scores (12 rows of 512, 25 KiB of f32) stay in the first-level cache between the three. A masked value must not be read into a sum, not even
-// times zero. So the segment is walked in intervals: keys that every row of the tile sees go through a register tile, others row by row. Decisions are
-// each row's own: where a row's chain is cut into calls does not change it.
+// A tile's scores (12 rows of 512, 25 KiB of f32) stay in the first-level cache between the three. A masked value must not be read into a sum, not
+// even times zero. So the segment is walked in intervals: keys that every row of the tile sees go through a register tile, others row by row.
+// Decisions are each row's own: where a row's chain is cut into calls does not change it.
 #include <cpu/attend_tile.hpp>
 #include <cpu/philox.hpp>
 
@@ -46,8 +46,10 @@ class tile_work {
       out_.max[r] = minus_infinity<A>;
       out_.sum[r] = 0;
       const query_row& row = tile_.rows[r];
-      if (r > 0 && same_for_heads && row.query == tile_.rows[r - 1].query) seen_[r] = seen_[r - 1];
-      else seen_[r] = keys_seen(c_.p, c_.has_window, s_, row, segment_, w_.seen + r * words_per_segment);
+      if (r > 0 && same_for_heads && row.query == tile_.rows[r - 1].query)
+        seen_[r] = seen_[r - 1];
+      else
+        seen_[r] = keys_seen(c_.p, c_.has_window, s_, row, segment_, w_.seen + r * words_per_segment);
       if (seen_[r].empty()) continue;
       first_ = std::min(first_, seen_[r].first), last_ = std::max(last_, seen_[r].last);
     }
@@ -62,9 +64,10 @@ class tile_work {
       if (begin >= end) continue;
       const std::byte* const keys = run.keys + (begin - run.first) * c_.head_dim * size;
       for (index_t d = 0; d < c_.head_dim; d += score_block)
-        c_.operand.dot(tile_.tile_rows, {tile_.queries + d * tile_.tile_rows, keys + d * lane_group * size, group_stride,
-                                         std::min(score_block, c_.head_dim - d), ceil_div(end - begin, lane_group), w_.scores + begin, score_stride, d > 0,
-                                         walks_, i + 1 < segment_.num_runs ? segment_.runs[i + 1].keys + d * lane_group * size : segment_.runs[0].values});
+        c_.operand.dot(tile_.tile_rows,
+                       {tile_.queries + d * tile_.tile_rows, keys + d * lane_group * size, group_stride, std::min(score_block, c_.head_dim - d),
+                        ceil_div(end - begin, lane_group), w_.scores + begin, score_stride, d > 0, walks_,
+                        i + 1 < segment_.num_runs ? segment_.runs[i + 1].keys + d * lane_group * size : segment_.runs[0].values});
     }
   }
 

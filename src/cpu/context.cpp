@@ -1,10 +1,10 @@
 // Contexts: instruction set, threads, workspace; and the memory of the CPU backend.
 #include <cpu/targets.hpp>
 
-#include <cpu/context_impl.hpp>
 #include <hwy/targets.h>
-#include <rapt/core/error.hpp>
 #include <sys/mman.h>
+#include <cpu/context_impl.hpp>
+#include <rapt/core/error.hpp>
 
 #include <cstdlib>
 #include <new>
@@ -18,11 +18,16 @@ constexpr std::size_t huge_page = std::size_t{2} << 20;
 bool runs(isa set) {
   const std::int64_t found = hwy::SupportedTargets();
   switch (set) {
-    case isa::portable: return true;
-    case isa::avx2: return (found & HWY_AVX2) != 0;
-    case isa::avx3: return (found & HWY_AVX3) != 0;
-    case isa::avx3_dl: return (found & HWY_AVX3_DL) != 0;
-    default: return false;
+    case isa::portable:
+      return true;
+    case isa::avx2:
+      return (found & HWY_AVX2) != 0;
+    case isa::avx3:
+      return (found & HWY_AVX3) != 0;
+    case isa::avx3_dl:
+      return (found & HWY_AVX3_DL) != 0;
+    default:
+      return false;
   }
 }
 
@@ -67,10 +72,13 @@ const kernels& table_of() {
 
 const kernels& kernels_of(isa set) {
   switch (set) {
-    case isa::avx2: return table_of<isa::avx2>();
+    case isa::avx2:
+      return table_of<isa::avx2>();
     case isa::avx3:
-    case isa::avx3_dl: return table_of<isa::avx3>();
-    default: return table_of<isa::portable>();
+    case isa::avx3_dl:
+      return table_of<isa::avx3>();
+    default:
+      return table_of<isa::portable>();
   }
 }
 
@@ -90,9 +98,7 @@ context& context::operator=(context&&) noexcept = default;
 
 int context::num_workers() const { return impl_->pool.num_workers; }
 isa context::instruction_set() const { return impl_->set; }
-std::string_view context::describe() const {
-  return impl_->set == isa::portable ? "portable (slow: no FMA hardware is used)" : name_of(impl_->set);
-}
+std::string_view context::describe() const { return impl_->set == isa::portable ? "portable (slow: no FMA hardware is used)" : name_of(impl_->set); }
 std::string_view context::numerics() const { return "cpu-v1"; }
 std::size_t context::workspace_capacity() const { return impl_->memory.bytes(); }
 
@@ -103,8 +109,8 @@ void context::reserve(std::size_t bytes) {
 workspace context::begin_call(std::size_t bytes) {
   if (bytes > impl_->memory.bytes()) {
     if (!impl_->grow)
-      raise(errc::capacity, "cpu::context: the call needs " + std::to_string(bytes) + " bytes of workspace; " + std::to_string(impl_->memory.bytes()) +
-                                " are reserved and context_options.grow is false");
+      raise(errc::capacity, "cpu::context: the call needs " + std::to_string(bytes) + " bytes of workspace; " +
+                                std::to_string(impl_->memory.bytes()) + " are reserved and context_options.grow is false");
     reserve(bytes);
   }
   return {impl_->memory.data(), impl_->memory.bytes()};

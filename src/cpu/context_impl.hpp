@@ -82,12 +82,16 @@ class worker_scratch {
 /// Calls f with an accumulator of the type named by `accumulator`.
 template <class F>
 void with_accumulator(dtype accumulator, const F& f) {
-  if (accumulator == dtype::f64) f(double{});
-  else f(float{});
+  if (accumulator == dtype::f64)
+    f(double{});
+  else
+    f(float{});
 }
 
 inline std::byte* byte_at(void* base, index_t elements, dtype type) { return static_cast<std::byte*>(base) + elements * size_of(type); }
-inline const std::byte* byte_at(const void* base, index_t elements, dtype type) { return static_cast<const std::byte*>(base) + elements * size_of(type); }
+inline const std::byte* byte_at(const void* base, index_t elements, dtype type) {
+  return static_cast<const std::byte*>(base) + elements * size_of(type);
+}
 
 }  // namespace cpu
 }  // namespace v0

@@ -26,25 +26,25 @@ constexpr index_t words_per_segment = segment_len / 64;
 /// out[r][c] (+)= chain over k ascending, from +0, of x[k][r] * columns[c / 16][k][c % 16].
 template <class A>
 struct dot_args {
-  const A* x;             ///< [depth][rows], 64-byte aligned
-  const void* columns;    ///< groups of 16 columns, group_stride elements apart, each [depth][16]
+  const A* x;           ///< [depth][rows], 64-byte aligned
+  const void* columns;  ///< groups of 16 columns, group_stride elements apart, each [depth][16]
   index_t group_stride, depth, num_groups;
-  A* out;                 ///< [rows][out_stride]
+  A* out;  ///< [rows][out_stride]
   index_t out_stride;
-  bool adding;            ///< the chain's sum is added to out (block 1, 2, ... of a long chain); false: it is stored
-  bool walks;             ///< columns are met for the first time: ask for the memory ahead
-  const void* next;       ///< what is read after the last group, or null
+  bool adding;       ///< the chain's sum is added to out (block 1, 2, ... of a long chain); false: it is stored
+  bool walks;        ///< columns are met for the first time: ask for the memory ahead
+  const void* next;  ///< what is read after the last group, or null
 };
 
 /// acc[r][d] = chain over j ascending, from acc, of p[r][j] * values[j][d].
 template <class A>
 struct value_args {
-  const A* p;             ///< [rows][score_stride]
-  const void* values;     ///< [count][value_stride]
+  const A* p;          ///< [rows][score_stride]
+  const void* values;  ///< [count][value_stride]
   index_t value_stride, count, num_groups;
-  A* acc;                 ///< [rows][16 * num_groups]
-  bool walks;             ///< as in dot_args
-  const void* next;       ///< what is read after the last key, or null
+  A* acc;            ///< [rows][16 * num_groups]
+  bool walks;        ///< as in dot_args
+  const void* next;  ///< what is read after the last key, or null
 };
 
 /// Products with operands of one stored type. rows is one of the counts above.
@@ -136,14 +136,18 @@ row_kernels<double> row_kernels_f64(isa set);
 /// The accumulator type's part of a table.
 template <class A>
 const row_kernels<A>& rows_of(const kernels& table) {
-  if constexpr (sizeof(A) == 4) return table.rows_f32;
-  else return table.rows_f64;
+  if constexpr (sizeof(A) == 4)
+    return table.rows_f32;
+  else
+    return table.rows_f64;
 }
 /// Products with operands stored as `type`; null where there are none with this accumulator (they are widened first).
 template <class A>
 const operand_kernels<A>* operand_of_type(const kernels& table, dtype type) {
-  if constexpr (sizeof(A) == 8) return type == dtype::f64 ? &table.f64 : nullptr;
-  else return type == dtype::f32 ? &table.f32 : type == dtype::f16 ? &table.f16 : type == dtype::bf16 ? &table.bf16 : nullptr;
+  if constexpr (sizeof(A) == 8)
+    return type == dtype::f64 ? &table.f64 : nullptr;
+  else
+    return type == dtype::f32 ? &table.f32 : type == dtype::f16 ? &table.f16 : type == dtype::bf16 ? &table.bf16 : nullptr;
 }
 
 }  // namespace cpu

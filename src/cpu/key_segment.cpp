@@ -5,7 +5,8 @@ inline namespace v0 {
 namespace cpu {
 namespace {
 
-/// Calls f(page, slot, first, count) for the pieces of pages that hold keys [first, last) of the segment at `start`; slots and firsts are multiples of 16.
+/// Calls f(page, slot, first, count) for the pieces of pages that hold keys [first, last) of the segment at `start`; slots and firsts are multiples
+/// of 16.
 template <class F>
 void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start, index_t first, index_t last, const F& f) {
   if (s.pages == nullptr) return f(s.kv_batch, start + first, first, last - first);
@@ -105,8 +106,10 @@ template <class A>
 void load_segment(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t segment_idx, index_t first, index_t last,
                   const attend_scratch<A>& scratch, key_segment& segment) {
   segment.start = segment_idx * segment_len;
-  if (call.p.kv.present()) load_packed(call, sequence, kv_head, first, last, scratch, segment);
-  else load_strided(call, sequence, kv_head, first, last, scratch, segment);
+  if (call.p.kv.present())
+    load_packed(call, sequence, kv_head, first, last, scratch, segment);
+  else
+    load_strided(call, sequence, kv_head, first, last, scratch, segment);
   load_positions(call, sequence, first, last, scratch.positions, segment);
 }
 

@@ -14,7 +14,7 @@ struct key_run {
 };
 
 struct key_segment {
-  index_t start = 0;  ///< index of the segment's first key
+  index_t start = 0;                   ///< index of the segment's first key
   const index_t* positions = nullptr;  ///< explicit ones of its keys, where the call looks at them
   index_t min_position = 0, max_position = 0;
   const std::byte* next_keys = nullptr;  ///< where the segment after this one begins, if known

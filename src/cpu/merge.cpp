@@ -1,6 +1,5 @@
-// Two attention results over disjoint keys become one. A result with its lse is the softmax state (m = lse, l = 1, acc = out); the scale of the smaller
-// side is 2^((lse_low - lse_high) * log2 e), its exponent in double and rounded once.
-// Test: tests/cpu/merge_test.cpp.
+// Two attention results over disjoint keys become one. A result with its lse is the softmax state (m = lse, l = 1, acc = out); the scale of the
+// smaller side is 2^((lse_low - lse_high) * log2 e), its exponent in double and rounded once. Test: tests/cpu/merge_test.cpp.
 #include <cpu/context_impl.hpp>
 #include <math/elementary.hpp>
 #include <math/scale.hpp>
@@ -27,11 +26,14 @@ void run(context& ctx, const merge_params& p, workspace& scratch) {
   const worker_scratch<merge_scratch<A>> workers(scratch, num_workers, dim);
   if (scratch.measuring()) return;
   constexpr A minus_inf = -std::numeric_limits<A>::infinity();
-  const auto load = [&](const operand& o, index_t row, index_t head, A* to) { rows.load(byte_at(o.data, o.offset(row, head), o.type), o.type, o.dim_stride, dim, to); };
+  const auto load = [&](const operand& o, index_t row, index_t head, A* to) {
+    rows.load(byte_at(o.data, o.offset(row, head), o.type), o.type, o.dim_stride, dim, to);
+  };
   for_each_unit(ctx, num_workers, num_rows, [&](index_t worker, index_t row) {
     const merge_scratch<A> own = workers.of(worker, dim);
     for (index_t h = 0; h < p.out.heads; ++h) {
-      const A a_lse = static_cast<const A*>(p.a_lse.data)[p.a_lse.offset(row, h)], b_lse = static_cast<const A*>(p.b_lse.data)[p.b_lse.offset(row, h)];
+      const A a_lse = static_cast<const A*>(p.a_lse.data)[p.a_lse.offset(row, h)],
+              b_lse = static_cast<const A*>(p.b_lse.data)[p.b_lse.offset(row, h)];
       load(p.a, row, h, own.a);
       load(p.b, row, h, own.b);
       A lse = a_lse;

@@ -18,8 +18,8 @@ inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
   return counter;
 }
 
-/// Whether one probability survives dropout: the first word of the counter (sequence, head, query, key), each modulo 2^32, as a number in [0, 1), is at
-/// least p.
+/// Whether one probability survives dropout: the first word of the counter (sequence, head, query, key), each modulo 2^32, as a number in [0, 1), is
+/// at least p.
 inline bool keeps(double p, std::uint64_t seed, std::uint64_t sequence, std::int64_t head, std::int64_t query, std::int64_t key) {
   const auto word = [](auto x) { return static_cast<std::uint32_t>(x); };
   return philox({word(sequence), word(head), word(query), word(key)}, seed)[0] * 0x1p-32 >= p;

@@ -1,17 +1,16 @@
 // Projections: y[r][c] = sum over k of x[r][k] * weights[k][c], then bias, then residual, rounded once to y's type.
 //
-// Rows are packed to [depth][12] tiles once and meet the weights in panels of four lane groups. A unit is (block of 96 rows, panel): its chains run over
-// absolute blocks of 256 k, so that a panel's slab (64 KiB of f32) stays in the second-level cache while the block's tiles pass by. Sums of a unit stay
-// in 24 KiB; bias, residual and rounding are a second pass, because a branch in a tile's epilogue costs half its rate.
-// Bound: the FMA units from 8 rows on, the rate at which weights are read below.
-// Test: tests/cpu/project_test.cpp.
+// Rows are packed to [depth][12] tiles once and meet the weights in panels of four lane groups. A unit is (block of 96 rows, panel): its chains run
+// over absolute blocks of 256 k, so that a panel's slab (64 KiB of f32) stays in the second-level cache while the block's tiles pass by. Sums of a
+// unit stay in 24 KiB; bias, residual and rounding are a second pass, because a branch in a tile's epilogue costs half its rate. Bound: the FMA units
+// from 8 rows on, the rate at which weights are read below. Test: tests/cpu/project_test.cpp.
 #include <cpu/row_tiles.hpp>
 
 namespace rapt {
 inline namespace v0 {
 namespace cpu {
 namespace {
-constexpr index_t block_rows = 96;             // 8 tiles; more rows would not be read less often from the weights' point of view
+constexpr index_t block_rows = 96;              // 8 tiles; more rows would not be read less often from the weights' point of view
 constexpr index_t chunk_rows = 4 * block_rows;  // packed at one time: work memory does not grow with the number of rows
 constexpr index_t panel_groups = 4, panel_columns = panel_groups * lane_group;
 
@@ -78,9 +77,9 @@ class projection {
         const int tile_rows = tile_rows_for(std::min<index_t>(max_tile_rows, count - r));
         // The first tile meets the weights in memory. One row is read best by plain loads.
         const bool walks = r == 0 && tile_rows >= 4;
-        operand.dot(tile_rows, {packed + r * depth_ + k * tile_rows, byte_at(w.data, first_column * w.depth + k * lane_group, w.type), w.depth * lane_group,
-                                std::min(project_block, depth_ - k), ceil_div(num_columns, lane_group), scratch.sums + r * panel_columns, panel_columns,
-                                k > 0, walks, nullptr});
+        operand.dot(tile_rows, {packed + r * depth_ + k * tile_rows, byte_at(w.data, first_column * w.depth + k * lane_group, w.type),
+                                w.depth * lane_group, std::min(project_block, depth_ - k), ceil_div(num_columns, lane_group),
+                                scratch.sums + r * panel_columns, panel_columns, k > 0, walks, nullptr});
       }
     } while ((k += project_block) < depth_);
 

@@ -14,7 +14,8 @@ struct rotate_scratch {
   A* c;
   A* s;
   A* wide;
-  rotate_scratch(workspace& from, const rotate_params& p) : c(from.take<A>(p.rope.dim / 2)), s(from.take<A>(p.rope.dim / 2)), wide(from.take<A>(p.x.dim)) {}
+  rotate_scratch(workspace& from, const rotate_params& p)
+      : c(from.take<A>(p.rope.dim / 2)), s(from.take<A>(p.rope.dim / 2)), wide(from.take<A>(p.x.dim)) {}
 };
 
 template <class A>

@@ -36,10 +36,13 @@ inline namespace v0 {
 namespace cpu {
 row_kernels<double> row_kernels_f64(isa set) {
   switch (set) {
-    case isa::avx2: return N_AVX2::row_kernels_f64_table();
+    case isa::avx2:
+      return N_AVX2::row_kernels_f64_table();
     case isa::avx3:
-    case isa::avx3_dl: return N_AVX3::row_kernels_f64_table();
-    default: return HWY_STATIC_DISPATCH(row_kernels_f64_table)();
+    case isa::avx3_dl:
+      return N_AVX3::row_kernels_f64_table();
+    default:
+      return HWY_STATIC_DISPATCH(row_kernels_f64_table)();
   }
 }
 }  // namespace cpu

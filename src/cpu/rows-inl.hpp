@@ -21,14 +21,18 @@ namespace HWY_NAMESPACE {
 
 template <class A, class T>
 A widened(T x) {
-  if constexpr (sizeof(T) == 2) return static_cast<A>(static_cast<float>(x));
-  else return static_cast<A>(x);
+  if constexpr (sizeof(T) == 2)
+    return static_cast<A>(static_cast<float>(x));
+  else
+    return static_cast<A>(x);
 }
 /// Rounded once, NaN canonical.
 template <class T, class A>
 T rounded(A x) {
-  if constexpr (sizeof(T) == 2) return T(x);
-  else return x == x ? static_cast<T>(x) : std::numeric_limits<T>::quiet_NaN();
+  if constexpr (sizeof(T) == 2)
+    return T(x);
+  else
+    return x == x ? static_cast<T>(x) : std::numeric_limits<T>::quiet_NaN();
 }
 
 template <class A, class T>
@@ -43,10 +47,14 @@ void load_as(const T* from, index_t stride, index_t n, A* to) {
 template <class A>
 void load(const void* from, dtype type, index_t stride, index_t n, A* to) {
   switch (type) {
-    case dtype::f64: return load_as(static_cast<const double*>(from), stride, n, to);
-    case dtype::f32: return load_as(static_cast<const float*>(from), stride, n, to);
-    case dtype::bf16: return load_as(static_cast<const bf16*>(from), stride, n, to);
-    default: return load_as(static_cast<const f16*>(from), stride, n, to);
+    case dtype::f64:
+      return load_as(static_cast<const double*>(from), stride, n, to);
+    case dtype::f32:
+      return load_as(static_cast<const float*>(from), stride, n, to);
+    case dtype::bf16:
+      return load_as(static_cast<const bf16*>(from), stride, n, to);
+    default:
+      return load_as(static_cast<const f16*>(from), stride, n, to);
   }
 }
 
@@ -82,10 +90,14 @@ void store_as(const A* from, index_t n, T* to, index_t stride) {
 template <class A>
 void store(const A* from, index_t n, void* to, dtype type, index_t stride) {
   switch (type) {
-    case dtype::f64: return store_as(from, n, static_cast<double*>(to), stride);
-    case dtype::f32: return store_as(from, n, static_cast<float*>(to), stride);
-    case dtype::bf16: return store_as(from, n, static_cast<bf16*>(to), stride);
-    default: return store_as(from, n, static_cast<f16*>(to), stride);
+    case dtype::f64:
+      return store_as(from, n, static_cast<double*>(to), stride);
+    case dtype::f32:
+      return store_as(from, n, static_cast<float*>(to), stride);
+    case dtype::bf16:
+      return store_as(from, n, static_cast<bf16*>(to), stride);
+    default:
+      return store_as(from, n, static_cast<f16*>(to), stride);
   }
 }
 
@@ -153,9 +165,7 @@ template <class A>
 HWY_INLINE A tree_sum(const vec<A> (&lanes)[group_vectors<A>]) {
   HWY_ALIGN A sum[lane_group];
   for (int v = 0; v < group_vectors<A>; ++v) hn::Store(lanes[v], tag<A>(), sum + v * num_lanes<A>);
-  RAPT_UNROLL for (int half = lane_group / 2; half > 0; half /= 2) {
-    RAPT_UNROLL for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
-  }
+  RAPT_UNROLL for (int half = lane_group / 2; half > 0; half /= 2) { RAPT_UNROLL for (int i = 0; i < half; ++i) sum[i] += sum[i + half]; }
   return sum[0];
 }
 
@@ -191,7 +201,8 @@ void rotate(A* x, index_t pairs, index_t half, const A* c, const A* s) {
     hn::StoreU(fused_mul_add(a, cos, hn::Neg(hn::Mul(b, sin))), d, at_a);
     hn::StoreU(fused_mul_add(b, cos, hn::Mul(a, sin)), d, at_b);
   };
-  if (half > 0) for_each_vector<A>(pairs, [=](auto d, index_t i) HWY_ATTR { turn(d, i, x + i, x + half + i); });
+  if (half > 0)
+    for_each_vector<A>(pairs, [=](auto d, index_t i) HWY_ATTR { turn(d, i, x + i, x + half + i); });
   else
     for (index_t i = 0; i < pairs; ++i) turn(hn::CappedTag<A, 1>(), i, x + 2 * i, x + 2 * i + 1);
 }

@@ -1,5 +1,5 @@
-// Passes over the scores of one row and one segment, in the order of the contract: softcap, ALiBi, additive mask, mask by select and the maximum, then
-// exp2 in place with its sum; and the merge of two softmax states. Once per instruction set.
+// Passes over the scores of one row and one segment, in the order of the contract: softcap, ALiBi, additive mask, mask by select and the maximum,
+// then exp2 in place with its sum; and the merge of two softmax states. Once per instruction set.
 //
 // A row's scores are 512 accumulators in the first-level cache. Passes run over whole lane groups: a lane outside the visible keys is computed and
 // dropped, and becomes -inf (p = 0) before anything is summed. Bound: the FMA units, about 14 vector operations a score against 2 * head_dim.
@@ -43,8 +43,10 @@ void alibi(A* u, index_t first, index_t last, A minus_slope, std::int32_t distan
   for_each_score<A>(first, last, [=](index_t j) HWY_ATTR {
     const auto key = hn::Mul(hn::Iota(integer, static_cast<std::int32_t>(j)), hn::Set(integer, step));
     const auto apart = hn::Abs(hn::Add(hn::Set(integer, distance), key));
-    if constexpr (sizeof(A) == 4) hn::StoreU(fused_mul_add(hn::Set(d, minus_slope), hn::ConvertTo(d, apart), hn::LoadU(d, u + j)), d, u + j);
-    else hn::StoreU(fused_mul_add(hn::Set(d, minus_slope), hn::PromoteTo(d, apart), hn::LoadU(d, u + j)), d, u + j);
+    if constexpr (sizeof(A) == 4)
+      hn::StoreU(fused_mul_add(hn::Set(d, minus_slope), hn::ConvertTo(d, apart), hn::LoadU(d, u + j)), d, u + j);
+    else
+      hn::StoreU(fused_mul_add(hn::Set(d, minus_slope), hn::PromoteTo(d, apart), hn::LoadU(d, u + j)), d, u + j);
   });
 }
 
@@ -155,9 +157,8 @@ HWY_INLINE void merge_row(index_t n, A* max, A* sum, A* HWY_RESTRICT acc, A from
   const bool from_is_high = from_max > *max;
   const A high = from_is_high ? from_max : *max, low = from_is_high ? *max : from_max;
   const auto scale = rapt::v0::HWY_NAMESPACE::exp2_nonpositive(d, hn::Set(d, low - high));
-  const auto merged = [&](vec<A> mine, vec<A> theirs) HWY_ATTR {
-    return from_is_high ? fused_mul_add(mine, scale, theirs) : fused_mul_add(theirs, scale, mine);
-  };
+  const auto merged = [&](vec<A> mine, vec<A> theirs)
+                          HWY_ATTR { return from_is_high ? fused_mul_add(mine, scale, theirs) : fused_mul_add(theirs, scale, mine); };
   *max = high;
   *sum = hn::GetLane(merged(hn::Set(d, *sum), hn::Set(d, from_sum)));
   for (index_t i = 0; i < n; i += num_lanes<A>) hn::StoreU(merged(hn::LoadU(d, acc + i), hn::LoadU(d, from_acc + i)), d, acc + i);

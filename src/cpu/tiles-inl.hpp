@@ -46,14 +46,12 @@ struct tile_shape {
 constexpr index_t value_block = 32;
 
 template <class A, class T, int Rows, int Vectors, bool adding, bool walks>
-HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth, const T* ahead,
-                         A* HWY_RESTRICT out, index_t out_stride) {
+HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth,
+                         const T* ahead, A* HWY_RESTRICT out, index_t out_stride) {
   constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
   const tag<A> d;
   reg<A> acc[Rows][Vectors], column[Vectors];
-  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(hn::Zero(d));
-  }
+  RAPT_UNROLL for (int r = 0; r < Rows; ++r) { RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(hn::Zero(d)); }
   for (index_t k = 0; k < depth; ++k) {
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
       const index_t at = v / in_group * group_stride + k * lane_group + v % in_group * lanes;
@@ -70,8 +68,10 @@ HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
       A* const to = out + r * out_stride + v * lanes;
-      if constexpr (adding) hn::StoreU(hn::Add(hn::LoadU(d, to), to_vec<A>(acc[r][v])), d, to);
-      else hn::StoreU(to_vec<A>(acc[r][v]), d, to);
+      if constexpr (adding)
+        hn::StoreU(hn::Add(hn::LoadU(d, to), to_vec<A>(acc[r][v])), d, to);
+      else
+        hn::StoreU(to_vec<A>(acc[r][v]), d, to);
     }
   }
 }
@@ -84,7 +84,8 @@ void dot_rows(const dot_args<A>& a) {
   const auto tiles = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
     // One tile ahead, into the second-level cache. Nearer or farther was slower.
     const index_t following = group + std::max<index_t>(1, vectors / in_group);
-    const T* const ahead = following < a.num_groups || a.next == nullptr ? columns + following * a.group_stride + lane : static_cast<const T*>(a.next);
+    const T* const ahead =
+        following < a.num_groups || a.next == nullptr ? columns + following * a.group_stride + lane : static_cast<const T*>(a.next);
     for (int r = 0; r < Rows; r += shape::rows)
       dot_tile<A, T, shape::rows, vectors, adding, walks>(a.x + r, Rows, columns + group * a.group_stride + lane, a.group_stride, a.depth, ahead,
                                                           a.out + r * a.out_stride + group * lane_group + lane, a.out_stride);
@@ -161,21 +162,31 @@ void values_for(const value_args<A>& a) {
 template <class A, class T>
 void dot(int rows, const dot_args<A>& a) {
   switch (rows) {
-    case 1: return dot_for<A, T, 1>(a);
-    case 2: return dot_for<A, T, 2>(a);
-    case 4: return dot_for<A, T, 4>(a);
-    case 8: return dot_for<A, T, 8>(a);
-    default: return dot_for<A, T, max_tile_rows>(a);
+    case 1:
+      return dot_for<A, T, 1>(a);
+    case 2:
+      return dot_for<A, T, 2>(a);
+    case 4:
+      return dot_for<A, T, 4>(a);
+    case 8:
+      return dot_for<A, T, 8>(a);
+    default:
+      return dot_for<A, T, max_tile_rows>(a);
   }
 }
 template <class A, class T>
 void values(int rows, const value_args<A>& a) {
   switch (rows) {
-    case 1: return values_for<A, T, 1>(a);
-    case 2: return values_for<A, T, 2>(a);
-    case 4: return values_for<A, T, 4>(a);
-    case 8: return values_for<A, T, 8>(a);
-    default: return values_for<A, T, max_tile_rows>(a);
+    case 1:
+      return values_for<A, T, 1>(a);
+    case 2:
+      return values_for<A, T, 2>(a);
+    case 4:
+      return values_for<A, T, 4>(a);
+    case 8:
+      return values_for<A, T, 8>(a);
+    default:
+      return values_for<A, T, max_tile_rows>(a);
   }
 }
 

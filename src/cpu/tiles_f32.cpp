@@ -28,10 +28,13 @@ inline namespace v0 {
 namespace cpu {
 operand_kernels<float> tiles_f32(isa set) {
   switch (set) {
-    case isa::avx2: return N_AVX2::tiles_f32_table();
+    case isa::avx2:
+      return N_AVX2::tiles_f32_table();
     case isa::avx3:
-    case isa::avx3_dl: return N_AVX3::tiles_f32_table();
-    default: return HWY_STATIC_DISPATCH(tiles_f32_table)();
+    case isa::avx3_dl:
+      return N_AVX3::tiles_f32_table();
+    default:
+      return HWY_STATIC_DISPATCH(tiles_f32_table)();
   }
 }
 }  // namespace cpu

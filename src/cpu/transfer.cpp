@@ -19,8 +19,10 @@ void move_rows(const transfer_params& t) {
       if (t.k != nullptr) {
         Bits* const canonical = static_cast<Bits*>(t.k) + (i * kv.num_heads + h) * kv.head_dim;
         for (index_t d = 0; d < kv.head_dim; ++d) {
-          if constexpr (exporting) canonical[d] = packed[d * lane_group];
-          else packed[d * lane_group] = canonical[d];
+          if constexpr (exporting)
+            canonical[d] = packed[d * lane_group];
+          else
+            packed[d * lane_group] = canonical[d];
         }
       }
       if (t.v == nullptr) continue;
@@ -33,9 +35,12 @@ void move_rows(const transfer_params& t) {
 template <bool exporting>
 void move_rows_of(const transfer_params& t) {
   switch (size_of(t.kv.type)) {
-    case 2: return move_rows<std::uint16_t, exporting>(t);
-    case 4: return move_rows<std::uint32_t, exporting>(t);
-    default: return move_rows<std::uint64_t, exporting>(t);
+    case 2:
+      return move_rows<std::uint16_t, exporting>(t);
+    case 4:
+      return move_rows<std::uint32_t, exporting>(t);
+    default:
+      return move_rows<std::uint64_t, exporting>(t);
   }
 }
 

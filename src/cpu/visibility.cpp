@@ -84,9 +84,10 @@ seen_keys keys_seen(const attend_params& p, bool has_window, const sequence_rows
   if (p.mask.kind == mask_kind::boolean && masked_first < seen.last) {
     std::uint64_t mask[words_per_segment] = {};
     set_bits(mask, seen.first, masked_first);
-    boolean_bits(static_cast<const bool*>(p.mask.data) + mask_offset(p, s, row, segment.start + masked_first), p.mask.key_stride, masked_first, seen.last,
-                 mask);
-    if (!by_bits) std::copy_n(mask, words_per_segment, bits);
+    boolean_bits(static_cast<const bool*>(p.mask.data) + mask_offset(p, s, row, segment.start + masked_first), p.mask.key_stride, masked_first,
+                 seen.last, mask);
+    if (!by_bits)
+      std::copy_n(mask, words_per_segment, bits);
     else
       for (index_t w = 0; w < words_per_segment; ++w) bits[w] &= mask[w];
     by_bits = true;

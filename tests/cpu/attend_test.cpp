@@ -12,11 +12,15 @@ struct shape {
 
 /// 64 eps of the coarser type times the largest expected value: the bound of parity fixtures without a peer's result.
 template <class T>
-constexpr double eps = sizeof(T) == 8 ? 0x1p-52 : sizeof(T) == 4 ? 0x1p-23 : dtype_of<T> == dtype::f16 ? 0x1p-10 : 0x1p-7;
+constexpr double eps = sizeof(T) == 8              ? 0x1p-52
+                       : sizeof(T) == 4            ? 0x1p-23
+                       : dtype_of<T> == dtype::f16 ? 0x1p-10
+                                                   : 0x1p-7;
 
 template <class T>
 void expect_like_reference(cpu::context& ctx, const shape& s, const attend_options& options) {
-  const auto q = random_values<T>(11, s.batch * s.q_len * s.heads * s.head_dim), k = random_values<T>(12, s.batch * s.kv_len * s.kv_heads * s.head_dim);
+  const auto q = random_values<T>(11, s.batch * s.q_len * s.heads * s.head_dim),
+             k = random_values<T>(12, s.batch * s.kv_len * s.kv_heads * s.head_dim);
   const auto v = random_values<T>(13, s.batch * s.kv_len * s.kv_heads * s.value_dim);
   std::vector<T> out(static_cast<std::size_t>(s.batch * s.q_len * s.heads * s.value_dim));
   std::vector<accumulator_t<T>> lse(static_cast<std::size_t>(s.batch * s.heads * s.q_len));
@@ -37,10 +41,12 @@ class attend_in : public testing::TestWithParam<cpu::isa> {
  protected:
   cpu::context ctx{{.num_threads = 2, .instruction_set = GetParam()}};
 };
-INSTANTIATE_TEST_SUITE_P(, attend_in, testing::ValuesIn(cpu::available_isas()), [](const auto& info) { return std::string(cpu::name_of(info.param)); });
+INSTANTIATE_TEST_SUITE_P(, attend_in, testing::ValuesIn(cpu::available_isas()),
+                         [](const auto& info) { return std::string(cpu::name_of(info.param)); });
 
 TEST_P(attend_in, odd_extents_of_every_type_agree_with_the_reference) {
-  for (const shape& s : {shape{1, 1, 1, 1, 1, 1, 1}, {2, 3, 17, 4, 2, 5, 7}, {1, 13, 65, 6, 2, 33, 16}, {3, 2, 63, 3, 1, 64, 65}, {1, 30, 520, 2, 2, 130, 3}}) {
+  for (const shape& s :
+       {shape{1, 1, 1, 1, 1, 1, 1}, {2, 3, 17, 4, 2, 5, 7}, {1, 13, 65, 6, 2, 33, 16}, {3, 2, 63, 3, 1, 64, 65}, {1, 30, 520, 2, 2, 130, 3}}) {
     expect_like_reference<double>(ctx, s, {});
     expect_like_reference<float>(ctx, s, {.causal = true});
     expect_like_reference<bf16>(ctx, s, {.causal = true});
@@ -51,15 +57,18 @@ TEST_P(attend_in, odd_extents_of_every_type_agree_with_the_reference) {
 TEST_P(attend_in, every_option_agrees_with_the_reference) {
   const shape s{2, 19, 83, 6, 3, 24, 20};
   const std::vector<double> slopes = alibi_slopes(s.heads), sinks(slopes.rbegin(), slopes.rend());
-  const std::vector<index_t> lens{83, 40}, q_positions = [] {
-    std::vector<index_t> p;
-    for (index_t i = 0; i < 19; ++i) p.push_back((i * 37) % 90);
-    return p;
-  }(), k_positions = [] {
-    std::vector<index_t> p;
-    for (index_t j = 0; j < 83; ++j) p.push_back((j * 53) % 95);
-    return p;
-  }();
+  const std::vector<index_t> lens{83, 40},
+      q_positions =
+          [] {
+            std::vector<index_t> p;
+            for (index_t i = 0; i < 19; ++i) p.push_back((i * 37) % 90);
+            return p;
+          }(),
+      k_positions = [] {
+        std::vector<index_t> p;
+        for (index_t j = 0; j < 83; ++j) p.push_back((j * 53) % 95);
+        return p;
+      }();
   std::vector<float> additive = random_values<float>(14, s.heads * s.q_len * s.kv_len);
   const auto visible = std::make_unique<bool[]>(static_cast<std::size_t>(2 * s.q_len * s.kv_len));
   for (index_t i = 0; i < 2 * s.q_len * s.kv_len; ++i) visible[static_cast<std::size_t>(i)] = (i * 2654435761u >> 7) % 3 != 0;
@@ -84,7 +93,8 @@ TEST_P(attend_in, rows_chunks_pages_threads_and_instruction_sets_give_the_same_b
   // Lengths on both sides of a segment, a super-segment and the drivers' choice between blocks and split keys.
   for (const auto& [len, dim] : {std::pair<index_t, index_t>{70, 130}, {513, 33}, {1100, 64}, {8200, 16}}) {
     const index_t heads = 6, kv_heads = 2;
-    const auto k = random_values<float>(21, len * kv_heads * dim), v = random_values<float>(22, len * kv_heads * dim), q = random_values<float>(23, len * heads * dim);
+    const auto k = random_values<float>(21, len * kv_heads * dim), v = random_values<float>(22, len * kv_heads * dim),
+               q = random_values<float>(23, len * heads * dim);
     cpu::context serial({.num_threads = 1});
     packed_cache whole(dtype::bf16, kv_heads, dim, dim, len, 0);
     whole.append(serial, k, v, 0, len);
@@ -92,7 +102,8 @@ TEST_P(attend_in, rows_chunks_pages_threads_and_instruction_sets_give_the_same_b
     const cached_attention<float> expected(serial, whole, q, heads, first, rows);
     for (const index_t page_len : {16, 48, 64}) {
       packed_cache paged(dtype::bf16, kv_heads, dim, dim, len, page_len);
-      for (index_t at = 0, piece = 1; at < len; at += piece, piece = std::min<index_t>(len - at, piece * 3 + 1)) paged.append(ctx, k, v, at, std::min(piece, len - at));
+      for (index_t at = 0, piece = 1; at < len; at += piece, piece = std::min<index_t>(len - at, piece * 3 + 1))
+        paged.append(ctx, k, v, at, std::min(piece, len - at));
       std::vector<float> out, lse;
       for (index_t at = 0, piece = 1; at < rows; piece = std::min<index_t>(40, piece * 2 + 1)) {
         const index_t count = std::min(piece, rows - at);
@@ -125,7 +136,8 @@ TEST_P(attend_in, masked_nan_keys_and_values_have_no_effect) {
   auto early_v = random_values<double>(32, len * heads * dim);
   for (index_t i = 0; i < 50 * heads * dim; ++i) early_v[static_cast<std::size_t>(i)] = std::nan("");
   early.append(ctx, random_values<double>(31, len * heads * dim), early_v, 0, len);
-  EXPECT_TRUE(same_bits(cached_attention<double>(ctx, early, q, heads, 100, 200, window).out, cached_attention<double>(ctx, clean, q, heads, 100, 200, window).out));
+  EXPECT_TRUE(same_bits(cached_attention<double>(ctx, early, q, heads, 100, 200, window).out,
+                        cached_attention<double>(ctx, clean, q, heads, 100, 200, window).out));
 }
 
 TEST_P(attend_in, an_unmasked_nan_reaches_its_row_alone) {

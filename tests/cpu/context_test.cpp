@@ -12,9 +12,7 @@ template <class F>
 std::string message_of(F f) {
   try {
     f();
-  } catch (const error& e) {
-    return e.what();
-  }
+  } catch (const error& e) { return e.what(); }
   return "";
 }
 
@@ -31,8 +29,10 @@ TEST(context, chooses_the_best_instruction_set_and_refuses_one_that_the_cpu_lack
   EXPECT_EQ(cpu::context({.num_threads = 1}).instruction_set(), available.front());
   for (const cpu::isa set : {cpu::isa::avx2, cpu::isa::avx3, cpu::isa::avx3_dl}) {
     const bool has = std::find(available.begin(), available.end(), set) != available.end();
-    if (has) EXPECT_EQ(cpu::context({.num_threads = 1, .instruction_set = set}).instruction_set(), set);
-    else EXPECT_THROW(cpu::context({.num_threads = 1, .instruction_set = set}), config_error);
+    if (has)
+      EXPECT_EQ(cpu::context({.num_threads = 1, .instruction_set = set}).instruction_set(), set);
+    else
+      EXPECT_THROW(cpu::context({.num_threads = 1, .instruction_set = set}), config_error);
   }
 }
 
@@ -87,7 +87,7 @@ TEST(context, runs_on_the_programs_threads) {
   EXPECT_THROW(cpu::context({.pool = executor{&pool, 2, nullptr}}), config_error);
 }
 
-constexpr unsigned mode_bits = 0xffc0;  // of MXCSR; the rest are sticky flags
+constexpr unsigned mode_bits = 0xffc0;     // of MXCSR; the rest are sticky flags
 constexpr unsigned hostile_mode = 0xffc0;  // flush to zero, denormals are zero, round towards zero, exceptions masked
 
 /// The operations of attended() in the thread's mode `callers`; the test's own arithmetic in the ordinary one.

@@ -10,7 +10,8 @@ class conversion_in : public testing::TestWithParam<cpu::isa> {
  protected:
   const cpu::row_kernels<float>& rows = cpu::kernels_of(GetParam()).rows_f32;
 };
-INSTANTIATE_TEST_SUITE_P(, conversion_in, testing::ValuesIn(cpu::available_isas()), [](const auto& info) { return std::string(cpu::name_of(info.param)); });
+INSTANTIATE_TEST_SUITE_P(, conversion_in, testing::ValuesIn(cpu::available_isas()),
+                         [](const auto& info) { return std::string(cpu::name_of(info.param)); });
 
 template <class T>
 void expect_rounded_alike(const cpu::row_kernels<float>& rows, std::uint32_t first_bits, std::uint32_t step) {
@@ -22,14 +23,16 @@ void expect_rounded_alike(const cpu::row_kernels<float>& rows, std::uint32_t fir
     for (float& x : from) x = std::bit_cast<float>(bits), bits += step;
     rows.store(from.data(), n, to.data(), dtype_of<T>, 1);
     for (index_t i = 0; i < n; ++i)
-      ASSERT_EQ(to[static_cast<std::size_t>(i)].bits, T(from[static_cast<std::size_t>(i)]).bits) << std::hex << std::bit_cast<std::uint32_t>(from[static_cast<std::size_t>(i)]);
+      ASSERT_EQ(to[static_cast<std::size_t>(i)].bits, T(from[static_cast<std::size_t>(i)]).bits)
+          << std::hex << std::bit_cast<std::uint32_t>(from[static_cast<std::size_t>(i)]);
   }
 }
 
 TEST_P(conversion_in, floats_are_rounded_once_to_nearest_even) {
   // 2^20 floats all over the range, and every bit pattern around the ties of both types.
   for (const std::uint32_t step : {4097u, 0x1000u, 1u})
-    for (const std::uint32_t first : {0u, 0x33000000u - 0x2000u, 0x38800000u - 0x80000u, 0x477fe000u - 0x2000u, 0x7f7f0000u - 0x8000u, 0x7f800000u - 16u}) {
+    for (const std::uint32_t first :
+         {0u, 0x33000000u - 0x2000u, 0x38800000u - 0x80000u, 0x477fe000u - 0x2000u, 0x7f7f0000u - 0x8000u, 0x7f800000u - 16u}) {
       expect_rounded_alike<bf16>(rows, first, step);
       expect_rounded_alike<f16>(rows, first, step);
       expect_rounded_alike<f16>(rows, first | 0x80000000u, step);
@@ -45,8 +48,10 @@ void expect_widened_alike(const cpu::row_kernels<float>& rows) {
   rows.load(from.data(), dtype_of<T>, 1, n, to.data());
   for (index_t i = 0; i < n; ++i) {
     const float expected = static_cast<float>(from[static_cast<std::size_t>(i)]), got = to[static_cast<std::size_t>(i)];
-    if (std::isnan(expected)) ASSERT_TRUE(std::isnan(got));
-    else ASSERT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(expected)) << i;
+    if (std::isnan(expected))
+      ASSERT_TRUE(std::isnan(got));
+    else
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(expected)) << i;
   }
 }
 

@@ -14,12 +14,15 @@ constexpr index_t batch = 2, q_len = 5, heads = 3, dim = 21, kv_len = 90, cut = 
 
 template <class T>
 partial<T> attended(cpu::context& ctx, index_t first, index_t last) {
-  const auto q = random_values<T>(1, batch * q_len * heads * dim), k = random_values<T>(2, batch * kv_len * heads * dim), v = random_values<T>(3, batch * kv_len * heads * dim);
-  partial<T> part{std::vector<T>(static_cast<std::size_t>(batch * q_len * heads * dim)), std::vector<accumulator_t<T>>(static_cast<std::size_t>(batch * heads * q_len))};
+  const auto q = random_values<T>(1, batch * q_len * heads * dim), k = random_values<T>(2, batch * kv_len * heads * dim),
+             v = random_values<T>(3, batch * kv_len * heads * dim);
+  partial<T> part{std::vector<T>(static_cast<std::size_t>(batch * q_len * heads * dim)),
+                  std::vector<accumulator_t<T>>(static_cast<std::size_t>(batch * heads * q_len))};
   const auto keys = [&](const std::vector<T>& x) {
     return tensor_view<const T, 4>(x.data() + first * heads * dim, {batch, last - first, heads, dim}, {kv_len * heads * dim, heads * dim, dim, 1});
   };
-  attend(ctx, view(q.data(), batch, q_len, heads, dim), keys(k), keys(v), view(part.out.data(), batch, q_len, heads, dim), view(part.lse.data(), batch, heads, q_len));
+  attend(ctx, view(q.data(), batch, q_len, heads, dim), keys(k), keys(v), view(part.out.data(), batch, q_len, heads, dim),
+         view(part.lse.data(), batch, heads, q_len));
   return part;
 }
 

@@ -6,7 +6,8 @@ namespace rapt_test {
 namespace {
 
 template <class T, class W>
-std::vector<T> projected(cpu::context& ctx, const std::vector<T>& x, index_t rows, const std::vector<W>& w, index_t in, index_t out, const std::vector<W>& bias) {
+std::vector<T> projected(cpu::context& ctx, const std::vector<T>& x, index_t rows, const std::vector<W>& w, index_t in, index_t out,
+                         const std::vector<W>& bias) {
   const auto packed = pack_linear<T>(ctx, view(w.data(), out, in), view(bias.data(), out));
   std::vector<T> y(static_cast<std::size_t>(rows * out));
   project(ctx, view(x.data(), rows, in), packed, view(y.data(), rows, out));
@@ -17,7 +18,8 @@ class project_in : public testing::TestWithParam<cpu::isa> {
  protected:
   cpu::context ctx{{.num_threads = 2, .instruction_set = GetParam()}};
 };
-INSTANTIATE_TEST_SUITE_P(, project_in, testing::ValuesIn(cpu::available_isas()), [](const auto& info) { return std::string(cpu::name_of(info.param)); });
+INSTANTIATE_TEST_SUITE_P(, project_in, testing::ValuesIn(cpu::available_isas()),
+                         [](const auto& info) { return std::string(cpu::name_of(info.param)); });
 
 template <class T, class W>
 void expect_right(cpu::context& ctx, index_t rows, index_t in, index_t out) {

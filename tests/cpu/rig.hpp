@@ -19,16 +19,20 @@ std::vector<T> random_values(std::uint64_t seed, index_t n, double scale = 1) {
   std::normal_distribution<double> normal(0, scale);
   std::vector<T> values;
   for (index_t i = 0; i < n; ++i) {
-    if constexpr (sizeof(T) == 2) values.push_back(T(static_cast<float>(normal(generator))));
-    else values.push_back(static_cast<T>(normal(generator)));
+    if constexpr (sizeof(T) == 2)
+      values.push_back(T(static_cast<float>(normal(generator))));
+    else
+      values.push_back(static_cast<T>(normal(generator)));
   }
   return values;
 }
 
 template <class T>
 double as_double(T x) {
-  if constexpr (sizeof(T) == 2) return static_cast<double>(static_cast<float>(x));
-  else return static_cast<double>(x);
+  if constexpr (sizeof(T) == 2)
+    return static_cast<double>(static_cast<float>(x));
+  else
+    return static_cast<double>(x);
 }
 
 /// Rows [len, heads, dim], contiguous.

@@ -8,7 +8,8 @@ class rotate_in : public testing::TestWithParam<cpu::isa> {
  protected:
   cpu::context ctx{{.num_threads = 2, .instruction_set = GetParam()}};
 };
-INSTANTIATE_TEST_SUITE_P(, rotate_in, testing::ValuesIn(cpu::available_isas()), [](const auto& info) { return std::string(cpu::name_of(info.param)); });
+INSTANTIATE_TEST_SUITE_P(, rotate_in, testing::ValuesIn(cpu::available_isas()),
+                         [](const auto& info) { return std::string(cpu::name_of(info.param)); });
 
 std::vector<double> frequencies(index_t pairs) {
   std::vector<double> f;
@@ -23,8 +24,10 @@ std::vector<double> expected_row(std::vector<double> x, const std::vector<double
   const double scale = 1 / std::sqrt(squares / static_cast<double>(x.size()) + eps);
   for (std::size_t d = 0; d < x.size(); ++d) x[d] *= scale * weight[d];
   for (index_t i = 0; i < rope.dim / 2; ++i) {
-    const auto a = static_cast<std::size_t>(rope.interleaved ? 2 * i : i), b = static_cast<std::size_t>(rope.interleaved ? 2 * i + 1 : i + rope.dim / 2);
-    const double angle = position * rope.inverse_frequencies[i], c = std::cos(angle) * rope.attention_factor, s = std::sin(angle) * rope.attention_factor;
+    const auto a = static_cast<std::size_t>(rope.interleaved ? 2 * i : i),
+               b = static_cast<std::size_t>(rope.interleaved ? 2 * i + 1 : i + rope.dim / 2);
+    const double angle = position * rope.inverse_frequencies[i], c = std::cos(angle) * rope.attention_factor,
+                 s = std::sin(angle) * rope.attention_factor;
     const double first = x[a], second = x[b];
     x[a] = first * c - second * s, x[b] = second * c + first * s;
   }
@@ -72,7 +75,8 @@ TEST_P(rotate_in, agrees_with_double) {
 
 TEST_P(rotate_in, append_stores_rotated_keys_rounded_once_and_leaves_its_operands) {
   const index_t rows = 75, heads = 2, dim = 34, value_dim = 5;
-  const std::vector<float> k = random_values<float>(3, rows * heads * dim), v = random_values<float>(4, rows * heads * value_dim), weight = random_values<float>(5, dim);
+  const std::vector<float> k = random_values<float>(3, rows * heads * dim), v = random_values<float>(4, rows * heads * value_dim),
+                           weight = random_values<float>(5, dim);
   const std::vector<float> k_before = k, v_before = v;
   const std::vector<double> f = frequencies(dim / 2);
   packed_cache cache(dtype::f16, heads, dim, value_dim, rows, 48);
