@@ -3,7 +3,7 @@
 // A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of
 // a row share one set of angles. Keys are transposed to [head_dim][16] in scratch and rounded on the way out; values are rounded row by row. Lanes
 // and columns that no key owns are left as they are. Bound: reading the rows and writing the cache, and the angles' cos and sin. Test:
-// tests/cpu/append_test.cpp.
+// tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
 #include <cpu/rotary.hpp>
 
 namespace rapt {

@@ -7,7 +7,7 @@
 // Bound: the FMA units. Zen 3 and 4 do two 256-bit FMAs a cycle with latency 4, so 8 chains at least; and two 256-bit loads, so vectors + rows (the
 // broadcasts) may not exceed vectors * rows. AVX2 has 16 registers: 6 x 2 + 2 + 1 = 15; AVX-512 has 32: 12 x 2 + 2 + 1 = 27. One row is bound by
 // memory: 8 vectors in flight.
-// Test: tests/cpu/attend_test.cpp, project_test.cpp. What was tried: docs/kernels.md.
+// Test: tests/cpu/attend_test.cpp, project_test.cpp. What was tried: README.md.
 #if defined(RAPT_CPU_TILES_INL_HPP) == defined(HWY_TARGET_TOGGLE)
 #ifdef RAPT_CPU_TILES_INL_HPP
 #undef RAPT_CPU_TILES_INL_HPP
@@ -82,7 +82,7 @@ void dot_rows(const dot_args<A>& a) {
   constexpr int in_group = group_vectors<A>;
   const T* const columns = static_cast<const T*>(a.columns);
   const auto tiles = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
-    // One tile ahead, into the second-level cache. Nearer or farther was slower.
+    // One tile ahead, into the second-level cache.
     const index_t following = group + std::max<index_t>(1, vectors / in_group);
     const T* const ahead =
         following < a.num_groups || a.next == nullptr ? columns + following * a.group_stride + lane : static_cast<const T*>(a.next);
