@@ -35,7 +35,8 @@ TEST(allocations, none_in_a_warm_step_of_30_layers_and_16_sequences) {
   for (const int num_threads : {1, 2}) {
     rapt::cpu::context ctx({.num_threads = num_threads});
     random_source random(41);
-    const attention_config config = rapt::resolve({.model_dim = dim, .num_heads = 3, .num_kv_heads = 1, .causal = true, .rope = rapt::rope_config{}, .kv_dtype = dtype::f16});
+    const attention_config config =
+        rapt::resolve({.model_dim = dim, .num_heads = 3, .num_kv_heads = 1, .causal = true, .rope = rapt::rope_config{}, .kv_dtype = dtype::f16});
     std::vector<rapt::multi_head_attention<float>> layers;
     for (index_t l = 0; l < num_layers; ++l) layers.emplace_back(ctx, config, make_weights(random, config, dtype::f32).views);
     rapt::kv_cache cache(ctx, config, {.num_layers = num_layers, .max_tokens = num_sequences * 200, .max_sequences = num_sequences, .page_len = 16});
@@ -64,7 +65,8 @@ TEST(allocations, none_in_a_warm_step_of_30_layers_and_16_sequences) {
 TEST(allocations, none_in_any_warm_call_of_a_module) {
   rapt::cpu::context ctx({.num_threads = 2});
   random_source random(42);
-  const attention_config config = rapt::resolve({.model_dim = 40, .num_heads = 4, .num_kv_heads = 2, .softcap = 9.0, .alibi = true, .dropout_p = 0.2, .kv_dtype = dtype::f32});
+  const attention_config config =
+      rapt::resolve({.model_dim = 40, .num_heads = 4, .num_kv_heads = 2, .softcap = 9.0, .alibi = true, .dropout_p = 0.2, .kv_dtype = dtype::f32});
   const rapt::multi_head_attention<float> module(ctx, config, make_weights(random, config, dtype::bf16).views);
   const std::vector<float> x = random_values<float>(random, 3 * 50 * 40);
   std::vector<float> y(x.size()), lse(3 * 4 * 50);
@@ -73,14 +75,17 @@ TEST(allocations, none_in_any_warm_call_of_a_module) {
   const std::vector<index_t> lens{50, 0, 17};
   rapt::projected_kv kv(ctx, config);
   expect_no_allocation_when_warm([&] { module.forward(ctx, in, rapt::self_kv{}, out, {.residual = true, .lse = rapt::view(lse.data(), 3, 4, 50)}); });
-  expect_no_allocation_when_warm([&] { module.forward(ctx, in, rapt::self_kv{}, out, {.num_chunks = 2, .kv_lens = lens, .dropout = rapt::dropout_state{1, 2}}); });
+  expect_no_allocation_when_warm([&] {
+    module.forward(ctx, in, rapt::self_kv{}, out, {.num_chunks = 2, .kv_lens = lens, .dropout = rapt::dropout_state{1, 2}});
+  });
   expect_no_allocation_when_warm([&] { module.forward(ctx, in, rapt::cross(in), out); });
   expect_no_allocation_when_warm([&] { module.forward(ctx, in, rapt::store(kv, in), out); });
   expect_no_allocation_when_warm([&] { module.forward(ctx, in, rapt::stored(kv), out); });
 
   rapt::kv_cache cache(ctx, config, {.max_tokens = 1'000, .max_sequences = 2});
   rapt::sequence sequence = cache.add_sequence();
-  expect_no_allocation_when_warm([&] { module.forward(ctx, rapt::view(x.data(), 7, 40), rapt::append(cache, sequence), rapt::view(y.data(), 7, 40)); });
+  expect_no_allocation_when_warm(
+      [&] { module.forward(ctx, rapt::view(x.data(), 7, 40), rapt::append(cache, sequence), rapt::view(y.data(), 7, 40)); });
   expect_no_allocation_when_warm([&] {
     const rapt::sequence fork = sequence.fork();
     module.forward(ctx, rapt::view(x.data(), 1, 40), rapt::append(cache, sequence), rapt::view(y.data(), 1, 40));
@@ -93,7 +98,8 @@ TEST(allocations, a_fixed_workspace_is_enough_where_it_was_reserved) {
   const std::vector<float> q = random_values<float>(random, 4 * 8), k = random_values<float>(random, 3'000 * 2 * 8);
   std::vector<float> out(q.size());
   const auto attend = [&](rapt::cpu::context& ctx) {
-    rapt::attend(ctx, rapt::view(q.data(), 1, 1, 4, 8), rapt::view(k.data(), 1, 3'000, 2, 8), rapt::view(k.data(), 1, 3'000, 2, 8), rapt::view(out.data(), 1, 1, 4, 8));
+    rapt::attend(ctx, rapt::view(q.data(), 1, 1, 4, 8), rapt::view(k.data(), 1, 3'000, 2, 8), rapt::view(k.data(), 1, 3'000, 2, 8),
+                 rapt::view(out.data(), 1, 1, 4, 8));
   };
   rapt::cpu::context growing({.num_threads = 2});
   expect_no_allocation_when_warm([&] { attend(growing); });
@@ -108,7 +114,8 @@ TEST(allocations, a_fixed_workspace_is_enough_where_it_was_reserved) {
 TEST(allocations, none_in_warm_functions) {
   rapt::cpu::context ctx({.num_threads = 2});
   random_source random(44);
-  const std::vector<float> q = random_values<float>(random, 2 * 30 * 4 * 8), k = random_values<float>(random, 2 * 600 * 2 * 8), w = random_values<float>(random, 50 * 32);
+  const std::vector<float> q = random_values<float>(random, 2 * 30 * 4 * 8), k = random_values<float>(random, 2 * 600 * 2 * 8),
+                           w = random_values<float>(random, 50 * 32);
   std::vector<float> out(q.size()), lse(2 * 4 * 30), y(2 * 30 * 50);
   const auto keys = rapt::view(k.data(), 2, 600, 2, 8);
   const auto outputs = rapt::view(out.data(), 2, 30, 4, 8);

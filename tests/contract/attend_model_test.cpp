@@ -54,8 +54,10 @@ void add_mask(random_source& random, attend_case& c, index_t num_keys, index_t n
   if (additive) {
     const auto draw = [&] { return random.chance(hidden) ? -infinity : random.chance(0.001) ? infinity : 3 * random.symmetric(); };
     for (std::size_t i = 0; i < count; ++i)
-      if (c.p.accumulator == dtype::f64) c.double_mask.push_back(draw());
-      else c.float_mask.push_back(static_cast<float>(draw()));
+      if (c.p.accumulator == dtype::f64)
+        c.double_mask.push_back(draw());
+      else
+        c.float_mask.push_back(static_cast<float>(draw()));
     m.data = c.p.accumulator == dtype::f64 ? static_cast<const void*>(c.double_mask.data()) : c.float_mask.data();
   } else {
     c.bool_mask = std::make_unique<bool[]>(count);
@@ -99,7 +101,8 @@ attend_case make_case(std::uint64_t seed, const attend_limits& limits) {
   rapt::attend_params& p = c.p;
   const bool wide = random.chance(0.25), strided = random.chance(0.3);
   p.accumulator = wide ? dtype::f64 : dtype::f32;
-  const dtype kv_type = wide ? random.pick({dtype::f64, dtype::f64, dtype::f32, dtype::bf16, dtype::f16}) : random.pick({dtype::f32, dtype::bf16, dtype::f16});
+  const dtype kv_type =
+      wide ? random.pick({dtype::f64, dtype::f64, dtype::f32, dtype::bf16, dtype::f16}) : random.pick({dtype::f32, dtype::bf16, dtype::f16});
   const dtype q_type = wide ? dtype::f64 : random.pick({dtype::f32, dtype::f32, dtype::bf16, dtype::f16});
   const index_t head_dim = some_dim(random), value_dim = random.chance(0.5) ? head_dim : some_dim(random);
   const index_t kv_heads = random.between(1, 3), heads = kv_heads * random.pick<index_t>({1, 1, 2, 3, 4, 7});
@@ -168,7 +171,8 @@ attend_case make_case(std::uint64_t seed, const attend_limits& limits) {
         for (index_t h = 0; h < stored; ++h) {
           const index_t row = static_cast<index_t>(n) * longest + j;
           for (index_t d = 0; d < head_dim; ++d) store<double>(kv_type, c.kv.kv.base, place.key_element(j, h, d), element<double>(c.k.o, row, h, d));
-          for (index_t d = 0; d < value_dim; ++d) store<double>(kv_type, c.kv.kv.base, place.value_element(j, h, d), element<double>(c.v.o, row, h, d));
+          for (index_t d = 0; d < value_dim; ++d)
+            store<double>(kv_type, c.kv.kv.base, place.value_element(j, h, d), element<double>(c.v.o, row, h, d));
         }
     }
     p.kv = c.kv.kv;
@@ -185,14 +189,18 @@ attend_case make_case(std::uint64_t seed, const attend_limits& limits) {
 std::string describe(std::uint64_t seed, const attend_case& c) {
   const rapt::attend_params& p = c.p;
   std::ostringstream text;
-  text << "case " << seed << ": accumulator " << name_of(p.accumulator) << ", q " << name_of(p.q.type) << " " << p.q.heads << " x " << p.q.dim << ", kv heads " << p.num_kv_heads;
-  if (p.kv.base != nullptr) text << ", packed " << name_of(p.kv.type) << " (" << p.kv.num_heads << " heads, pages of " << p.kv.page_len << ")";
-  else text << ", strided " << name_of(p.k.type) << " (" << p.k.heads << " heads)";
-  text << ", value_dim " << p.out.dim << ", scale " << p.softmax_scale << ", softcap " << p.softcap << ", window " << p.window_left << " " << p.window_right << ", dropout "
-       << p.dropout_p << ", mask " << static_cast<int>(p.mask.kind) << (p.alibi_slopes ? ", alibi" : "") << (p.sink_logits ? ", sinks" : "")
-       << (c.k_positions.empty() ? "" : ", k positions");
+  text << "case " << seed << ": accumulator " << name_of(p.accumulator) << ", q " << name_of(p.q.type) << " " << p.q.heads << " x " << p.q.dim
+       << ", kv heads " << p.num_kv_heads;
+  if (p.kv.base != nullptr)
+    text << ", packed " << name_of(p.kv.type) << " (" << p.kv.num_heads << " heads, pages of " << p.kv.page_len << ")";
+  else
+    text << ", strided " << name_of(p.k.type) << " (" << p.k.heads << " heads)";
+  text << ", value_dim " << p.out.dim << ", scale " << p.softmax_scale << ", softcap " << p.softcap << ", window " << p.window_left << " "
+       << p.window_right << ", dropout " << p.dropout_p << ", mask " << static_cast<int>(p.mask.kind) << (p.alibi_slopes ? ", alibi" : "")
+       << (p.sink_logits ? ", sinks" : "") << (c.k_positions.empty() ? "" : ", k positions");
   for (const rapt::sequence_rows& s : c.sequences)
-    text << "; " << s.num_rows << " rows, " << s.kv_len << " keys, visible " << s.visible_len << (s.positions ? ", positions" : "") << ", mask from " << s.mask_first_key;
+    text << "; " << s.num_rows << " rows, " << s.kv_len << " keys, visible " << s.visible_len << (s.positions ? ", positions" : "") << ", mask from "
+         << s.mask_first_key;
   return text.str();
 }
 

@@ -13,7 +13,13 @@ class cache_rig {
   std::vector<float> x;  ///< [len, model_dim], the input of both layers
 
   explicit cache_rig(index_t len, std::uint64_t seed = 7) {
-    config = rapt::resolve({.model_dim = 12, .num_heads = 4, .num_kv_heads = 2, .head_dim = 17, .value_dim = 5, .causal = true, .rope = rapt::rope_config{.dim = 16},
+    config = rapt::resolve({.model_dim = 12,
+                            .num_heads = 4,
+                            .num_kv_heads = 2,
+                            .head_dim = 17,
+                            .value_dim = 5,
+                            .causal = true,
+                            .rope = rapt::rope_config{.dim = 16},
                             .kv_dtype = dtype::f16});
     random_source random(seed);
     for (index_t l = 0; l < num_layers; ++l) layers.emplace_back(ctx, config, make_weights(random, config, dtype::f32).views);
@@ -32,7 +38,8 @@ class cache_rig {
     const auto count = static_cast<index_t>(rows.size());
     for (index_t l = first_layer; l < end_layer; ++l) {
       std::vector<float> y(static_cast<std::size_t>(count * config.output_dim));
-      layers[static_cast<std::size_t>(l)].forward(ctx, rapt::view(input.data(), count, config.model_dim), step.layer(l), rapt::view(y.data(), count, config.output_dim));
+      layers[static_cast<std::size_t>(l)].forward(ctx, rapt::view(input.data(), count, config.model_dim), step.layer(l),
+                                                  rapt::view(y.data(), count, config.output_dim));
       const std::vector<std::byte> bytes = bytes_of(y);
       outputs.insert(outputs.end(), bytes.begin(), bytes.end());
     }

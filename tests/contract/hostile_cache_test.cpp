@@ -41,8 +41,12 @@ TEST(hostile, hostile_37_past_capacity) {
   rapt::kv_cache one(rig.ctx, config, {.max_tokens = 16, .page_len = 16});
   const rapt::sequence s = one.add_sequence();
   std::vector<float> y(17 * 12, 5.0f);
-  const watched watch{.object = [&] { return std::to_string(s.kv_len()) + " " + std::to_string(one.num_free_pages()) + std::string(reinterpret_cast<const char*>(y.data()), y.size() * 4); }};
-  expect_refused<rapt::capacity_error>(watch, [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 17, 12), rapt::append(one, s), rapt::view(y.data(), 17, 12)); });
+  const watched watch{.object = [&] {
+    return std::to_string(s.kv_len()) + " " + std::to_string(one.num_free_pages()) +
+           std::string(reinterpret_cast<const char*>(y.data()), y.size() * 4);
+  }};
+  expect_refused<rapt::capacity_error>(
+      watch, [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 17, 12), rapt::append(one, s), rapt::view(y.data(), 17, 12)); });
 }
 
 TEST(hostile, hostile_37b_steps_that_do_not_end_well) {
@@ -52,8 +56,7 @@ TEST(hostile, hostile_37b_steps_that_do_not_end_well) {
     rapt::step step = rig.cache.begin_step({{rig.a, 7}, {rig.b, 2}});
     rig.forward(step, cache_rig::rows(50, 9), 0, 1);
     throw std::runtime_error("of the caller");
-  } catch (const std::runtime_error&) {
-  }
+  } catch (const std::runtime_error&) {}
   EXPECT_EQ(rig.bits(rig.cache, {&rig.a, &rig.b}), before);
 
   {
@@ -103,7 +106,8 @@ TEST(hostile, hostile_43_the_same_pages_twice_for_writing) {
   expect_refused<rapt::state_error>(rig.watch(), [&] { rig.cache.begin_step({{rig.a, 1}, {foreign, 1}}); });
   expect_refused<rapt::shape_error>(rig.watch(), [&] { rig.cache.begin_step({{rig.a, 0}, {rig.b, 0}, {rig.a, 0}, {rig.b, 0}}); });
   std::vector<std::byte> k(100'000), v(100'000);
-  for (const auto& [layer, first, count] : {std::tuple<index_t, index_t, index_t>{2, 0, 1}, {-1, 0, 1}, {0, -1, 2}, {0, 0, 21}, {0, 20, 1}, {0, 0, -1}, {0, largest, 1}, {0, 1, largest}})
+  for (const auto& [layer, first, count] :
+       {std::tuple<index_t, index_t, index_t>{2, 0, 1}, {-1, 0, 1}, {0, -1, 2}, {0, 0, 21}, {0, 20, 1}, {0, 0, -1}, {0, largest, 1}, {0, 1, largest}})
     expect_refused<rapt::range_error>(rig.watch(), [&] { rig.cache.export_layer(rig.ctx, rig.a, layer, first, count, k.data(), v.data()); });
   expect_refused<rapt::range_error>(rig.watch(), [&] { rig.cache.export_layer(rig.ctx, foreign, 0, 0, 0, k.data(), v.data()); });
 }
@@ -114,23 +118,30 @@ TEST(hostile, hostile_44_lengths_and_counts_that_do_not_fit) {
   const std::vector<float> untouched = y;
   rapt::step step = rig.cache.begin_step({{rig.a, 4}, {rig.b, 3}});
   const auto refused = [&](index_t x_rows, index_t y_rows) {
-    expect_refused<rapt::shape_error>(rig.watch(), [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), x_rows, 12), step.layer(0), rapt::view(y.data(), y_rows, 12)); });
+    expect_refused<rapt::shape_error>(
+        rig.watch(), [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), x_rows, 12), step.layer(0), rapt::view(y.data(), y_rows, 12)); });
   };
   refused(6, 6);
   refused(8, 8);
   refused(7, 6);
   refused(0, 0);
-  expect_refused<rapt::shape_error>(rig.watch(), [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 2, 4, 12), step.layer(0), rapt::view(y.data(), 2, 4, 12)); });
+  expect_refused<rapt::shape_error>(
+      rig.watch(), [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 2, 4, 12), step.layer(0), rapt::view(y.data(), 2, 4, 12)); });
 
   const auto with_options = [&](const rapt::forward_options& options) {
-    expect_refused<rapt::shape_error>(rig.watch(), [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 2, 5, 12), rapt::self_kv{}, rapt::view(y.data(), 2, 5, 12), options); });
+    expect_refused<rapt::shape_error>(rig.watch(), [&] {
+      rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 2, 5, 12), rapt::self_kv{}, rapt::view(y.data(), 2, 5, 12), options);
+    });
   };
   for (const std::vector<index_t>& lens : {std::vector<index_t>{5}, {5, 6}, {-1, 5}, {5, 5, 5}, {0, largest}}) with_options({.kv_lens = lens});
-  for (const std::vector<index_t>& positions : {std::vector<index_t>{0, 1, 2, 3}, {0, 1, 2, 3, -4}, {0, 1, 2, 3, 4, 5}}) with_options({.positions = positions});
+  for (const std::vector<index_t>& positions : {std::vector<index_t>{0, 1, 2, 3}, {0, 1, 2, 3, -4}, {0, 1, 2, 3, 4, 5}})
+    with_options({.positions = positions});
   const std::vector<index_t> lens{7}, positions{1, 2, 3, 4, 5, 6, 7};
   const auto x = rapt::view(rig.x.data(), 7, 12);
-  expect_refused<rapt::shape_error>(rig.watch(), [&] { rig.layers[0].forward(rig.ctx, x, step.layer(0), rapt::view(y.data(), 7, 12), {.kv_lens = lens}); });
-  expect_refused<rapt::shape_error>(rig.watch(), [&] { rig.layers[0].forward(rig.ctx, x, step.layer(0), rapt::view(y.data(), 7, 12), {.positions = positions}); });
+  expect_refused<rapt::shape_error>(rig.watch(),
+                                    [&] { rig.layers[0].forward(rig.ctx, x, step.layer(0), rapt::view(y.data(), 7, 12), {.kv_lens = lens}); });
+  expect_refused<rapt::shape_error>(rig.watch(),
+                                    [&] { rig.layers[0].forward(rig.ctx, x, step.layer(0), rapt::view(y.data(), 7, 12), {.positions = positions}); });
   EXPECT_EQ(y, untouched);
 }
 

@@ -1,4 +1,5 @@
-// What surrounds a call may be anything: fork, signals, locale, rounding mode, flushing of subnormals. The bits are the same and the caller's state stays.
+// What surrounds a call may be anything: fork, signals, locale, rounding mode, flushing of subnormals. The bits are the same and the caller's state
+// stays.
 #include <contract/cache_rig.hpp>
 #include <rapt/ops/attend.hpp>
 
@@ -17,8 +18,8 @@
 namespace rapt_test::contract {
 namespace {
 
-/// All that computes, from the making of a module on: norm, rotation with pow, softcap, ALiBi, double weights rounded to float, a cache, attend with its
-/// default scale. The inputs are made before, in surroundings that nobody has touched.
+/// All that computes, from the making of a module on: norm, rotation with pow, softcap, ALiBi, double weights rounded to float, a cache, attend with
+/// its default scale. The inputs are made before, in surroundings that nobody has touched.
 class computation {
  public:
   computation() {
@@ -43,8 +44,8 @@ class computation {
       keep(y);
     }
     std::vector<float> out(q_.size()), lse(6);
-    rapt::attend(ctx, rapt::view(q_.data(), 1, 3, 2, 7), rapt::view(k_.data(), 1, 50, 2, 7), rapt::view(v_.data(), 1, 50, 2, 7), rapt::view(out.data(), 1, 3, 2, 7),
-                 rapt::view(lse.data(), 1, 2, 3));
+    rapt::attend(ctx, rapt::view(q_.data(), 1, 3, 2, 7), rapt::view(k_.data(), 1, 50, 2, 7), rapt::view(v_.data(), 1, 50, 2, 7),
+                 rapt::view(out.data(), 1, 3, 2, 7), rapt::view(lse.data(), 1, 2, 3));
     keep(out);
     keep(lse);
     return all;
@@ -52,8 +53,16 @@ class computation {
 
  private:
   static attention_config config() {
-    return rapt::resolve({.model_dim = 30, .num_heads = 4, .num_kv_heads = 2, .head_dim = 7, .causal = true, .softcap = 12.0, .alibi = true,
-                          .qk_norm = rapt::qk_norm_config{}, .rope = rapt::rope_config{.theta = 5'000, .dim = 6}, .kv_dtype = dtype::bf16});
+    return rapt::resolve({.model_dim = 30,
+                          .num_heads = 4,
+                          .num_kv_heads = 2,
+                          .head_dim = 7,
+                          .causal = true,
+                          .softcap = 12.0,
+                          .alibi = true,
+                          .qk_norm = rapt::qk_norm_config{},
+                          .rope = rapt::rope_config{.theta = 5'000, .dim = 6},
+                          .kv_dtype = dtype::bf16});
   }
   const std::vector<index_t> lens{600, 1, 40};
   random_weights weights_;

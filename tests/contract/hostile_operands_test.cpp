@@ -36,7 +36,9 @@ struct attend_rig {
   std::string refuses(const rapt::attend_options& options) {
     return expect_refused<Error>(watch(), [&] { rapt::attend(ctx, q_view(), k_view(), v_view(), out_view(), lse_view(), options); });
   }
-  void accepts(const rapt::attend_options& options) { EXPECT_NO_THROW(rapt::attend(ctx, q_view(), k_view(), v_view(), out_view(), lse_view(), options)); }
+  void accepts(const rapt::attend_options& options) {
+    EXPECT_NO_THROW(rapt::attend(ctx, q_view(), k_view(), v_view(), out_view(), lse_view(), options));
+  }
 };
 
 /// A module of this config is refused with config_error.
@@ -75,7 +77,8 @@ TEST(hostile, hostile_35_extents) {
     config_refused(changed([&](auto& c) { c.value_dim = bad; }));
     config_refused(changed([&](auto& c) { c.output_dim = bad; }));
   }
-  for (const index_t large : {index_t{1} << 31, index_t{1} << 40, index_t{1} << 62}) config_refused(changed([&](auto& c) { c.model_dim = c.head_dim = large, c.num_heads = c.num_kv_heads = 1 << 20; }));
+  for (const index_t large : {index_t{1} << 31, index_t{1} << 40, index_t{1} << 62})
+    config_refused(changed([&](auto& c) { c.model_dim = c.head_dim = large, c.num_heads = c.num_kv_heads = 1 << 20; }));
   // A cache whose bytes overflow, while its config is fine.
   attention_config c = rapt::resolve(good);
   c.kv_dtype = dtype::f32;
@@ -105,7 +108,8 @@ TEST(hostile, hostile_36_window_softcap_dropout) {
   const std::vector<float> everything = rig.out;
   rig.accepts({.window = {.left = widest, .right = widest}});
   EXPECT_EQ(rig.out, everything);
-  std::vector<index_t> far(static_cast<std::size_t>(attend_rig::q_len), widest - 1), far_keys(static_cast<std::size_t>(attend_rig::kv_len), widest - 1);
+  std::vector<index_t> far(static_cast<std::size_t>(attend_rig::q_len), widest - 1),
+      far_keys(static_cast<std::size_t>(attend_rig::kv_len), widest - 1);
   rig.accepts({.window = {.left = widest, .right = widest}, .q_positions = far, .k_positions = far_keys});
   EXPECT_EQ(rig.out, everything);
 }
@@ -131,23 +135,31 @@ TEST(hostile, hostile_39_output_overlaps_an_input) {
   rapt::kv_cache cache(module.ctx, module.config, in_memory);
   const rapt::sequence sequence = cache.add_sequence();
   module.append(cache, sequence, 0, 5);
-  const watched watch{.object = [&] { return module.bits(cache, {&sequence}) + std::string(reinterpret_cast<const char*>(module.x.data()), module.x.size() * sizeof(float)); }};
+  const watched watch{.object = [&] {
+    return module.bits(cache, {&sequence}) + std::string(reinterpret_cast<const char*>(module.x.data()), module.x.size() * sizeof(float));
+  }};
   float* const x = module.x.data();
   const auto in = rapt::view(x, 3, 12);
   for (float* const y : {x + 1, x + 12, x + 35})
     expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, in, rapt::self_kv{}, rapt::view(y, 3, 12)); });
   std::vector<float> y(36), lse_in_y(12);
-  expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, in, rapt::self_kv{}, rapt::view(y.data(), 3, 12), {.lse = rapt::view(y.data() + 4, 4, 3)}); });
-  expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, in, rapt::cross(rapt::view(y.data(), 3, 12)), rapt::view(y.data(), 3, 12)); });
+  expect_refused<rapt::shape_error>(watch, [&] {
+    module.layers[0].forward(module.ctx, in, rapt::self_kv{}, rapt::view(y.data(), 3, 12), {.lse = rapt::view(y.data() + 4, 4, 3)});
+  });
+  expect_refused<rapt::shape_error>(
+      watch, [&] { module.layers[0].forward(module.ctx, in, rapt::cross(rapt::view(y.data(), 3, 12)), rapt::view(y.data(), 3, 12)); });
   rapt::step step = cache.begin_step({{sequence, 3}});
   auto* const inside = reinterpret_cast<float*>(memory.data() + 256);
   expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, in, step.layer(0), rapt::view(inside, 3, 12)); });
-  expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, in, step.layer(0), rapt::view(y.data(), 3, 12), {.lse = rapt::view(inside, 4, 3)}); });
+  expect_refused<rapt::shape_error>(
+      watch, [&] { module.layers[0].forward(module.ctx, in, step.layer(0), rapt::view(y.data(), 3, 12), {.lse = rapt::view(inside, 4, 3)}); });
 }
 
 TEST(hostile, hostile_40_null) {
   attend_rig rig;
-  const auto refused = [&](auto q, auto k, auto v, auto out) { expect_refused<rapt::shape_error>(rig.watch(), [&] { rapt::attend(rig.ctx, q, k, v, out); }); };
+  const auto refused = [&](auto q, auto k, auto v, auto out) {
+    expect_refused<rapt::shape_error>(rig.watch(), [&] { rapt::attend(rig.ctx, q, k, v, out); });
+  };
   const float* const none = nullptr;
   refused(rapt::view(none, 2, 5, 4, 3), rig.k_view(), rig.v_view(), rig.out_view());
   refused(rig.q_view(), rapt::view(none, 2, 7, 2, 3), rig.v_view(), rig.out_view());
@@ -155,7 +167,8 @@ TEST(hostile, hostile_40_null) {
   refused(rig.q_view(), rig.k_view(), rig.v_view(), rapt::view(static_cast<float*>(nullptr), 2, 5, 4, 3));
   // Nothing to read, nothing to write.
   float* const nothing = nullptr;
-  EXPECT_NO_THROW(rapt::attend(rig.ctx, rapt::view(none, 0, 5, 4, 3), rapt::view(none, 0, 7, 2, 3), rapt::view(none, 0, 7, 2, 3), rapt::view(nothing, 0, 5, 4, 3)));
+  EXPECT_NO_THROW(rapt::attend(rig.ctx, rapt::view(none, 0, 5, 4, 3), rapt::view(none, 0, 7, 2, 3), rapt::view(none, 0, 7, 2, 3),
+                               rapt::view(nothing, 0, 5, 4, 3)));
   EXPECT_NO_THROW(rapt::attend(rig.ctx, rapt::view(none, 2, 0, 4, 3), rig.k_view(), rig.v_view(), rapt::view(nothing, 2, 0, 4, 3)));
   EXPECT_NO_THROW(rapt::attend(rig.ctx, rig.q_view(), rapt::view(none, 2, 0, 2, 3), rapt::view(none, 2, 0, 2, 3), rig.out_view(), rig.lse_view()));
   for (const float x : rig.out) EXPECT_EQ(std::bit_cast<std::uint32_t>(x), 0u) << "no key: +0";
@@ -164,8 +177,10 @@ TEST(hostile, hostile_40_null) {
   cache_rig module(10);
   const watched watch{.object = [&] { return std::string(reinterpret_cast<const char*>(module.x.data()), module.x.size() * sizeof(float)); }};
   std::vector<float> y(120);
-  expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, rapt::view(none, 3, 12), rapt::self_kv{}, rapt::view(y.data(), 3, 12)); });
-  expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, rapt::view(module.x.data(), 3, 12), rapt::self_kv{}, rapt::view(nothing, 3, 12)); });
+  expect_refused<rapt::shape_error>(
+      watch, [&] { module.layers[0].forward(module.ctx, rapt::view(none, 3, 12), rapt::self_kv{}, rapt::view(y.data(), 3, 12)); });
+  expect_refused<rapt::shape_error>(
+      watch, [&] { module.layers[0].forward(module.ctx, rapt::view(module.x.data(), 3, 12), rapt::self_kv{}, rapt::view(nothing, 3, 12)); });
   EXPECT_NO_THROW(module.layers[0].forward(module.ctx, rapt::view(none, 0, 12), rapt::self_kv{}, rapt::view(nothing, 0, 12)));
 }
 
@@ -180,11 +195,13 @@ TEST(hostile, hostile_41_strides) {
   rapt::attend(rig.ctx, rig.q_view(), rapt::view(copied.data(), 2, 7, 2, 3), rig.v_view(), rig.out_view());
   EXPECT_EQ(bytes_of(got), bytes_of(rig.out));
 
-  const auto refused = [&](auto q, auto out) { expect_refused<rapt::shape_error>(rig.watch(), [&] { rapt::attend(rig.ctx, q, rig.k_view(), rig.v_view(), out); }); };
+  const auto refused = [&](auto q, auto out) {
+    expect_refused<rapt::shape_error>(rig.watch(), [&] { rapt::attend(rig.ctx, q, rig.k_view(), rig.v_view(), out); });
+  };
   refused(rig.q_view().strided(60, -12, 3, 1), rig.out_view());
   refused(rig.q_view().strided(-60, 12, 3, 1), rig.out_view());
-  for (const auto& out : {rig.out_view().strided(60, 12, 3, 0), rig.out_view().strided(60, 0, 3, 1), rig.out_view().strided(0, 12, 3, 1), rig.out_view().strided(60, 12, 2, 1),
-                          rig.out_view().strided(60, 11, 3, 1), rig.out_view().strided(60, 12, -3, 1)})
+  for (const auto& out : {rig.out_view().strided(60, 12, 3, 0), rig.out_view().strided(60, 0, 3, 1), rig.out_view().strided(0, 12, 3, 1),
+                          rig.out_view().strided(60, 12, 2, 1), rig.out_view().strided(60, 11, 3, 1), rig.out_view().strided(60, 12, -3, 1)})
     refused(rig.q_view(), out);
   const index_t huge = std::numeric_limits<index_t>::max() / 2;
   refused(rig.q_view().strided(huge, huge, 3, 1), rig.out_view());
@@ -212,9 +229,12 @@ TEST(hostile, hostile_42_mask) {
   module.append(cache, sequence, 0, 4);
   rapt::step step = cache.begin_step({{sequence, 3}});
   std::vector<float> y(36, 5.0f);
-  const watched watch{.object = [&] { return module.bits(cache, {&sequence}) + std::string(reinterpret_cast<const char*>(y.data()), 36 * sizeof(float)); }};
+  const watched watch{
+      .object = [&] { return module.bits(cache, {&sequence}) + std::string(reinterpret_cast<const char*>(y.data()), 36 * sizeof(float)); }};
   const auto refused = [&](const rapt::attention_mask& mask) {
-    expect_refused<rapt::shape_error>(watch, [&] { module.layers[0].forward(module.ctx, rapt::view(module.x.data(), 3, 12), step.layer(0), rapt::view(y.data(), 3, 12), {.mask = mask}); });
+    expect_refused<rapt::shape_error>(watch, [&] {
+      module.layers[0].forward(module.ctx, rapt::view(module.x.data(), 3, 12), step.layer(0), rapt::view(y.data(), 3, 12), {.mask = mask});
+    });
   };
   refused(rapt::view(bools.get(), 3, 7));
   refused(rapt::view(bools.get(), 7, 7));

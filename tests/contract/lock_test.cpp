@@ -1,7 +1,8 @@
-// tests/numerics_lock.json holds what each numerics id computes: every instruction set, compiler, level of optimisation and sanitizer must reproduce it.
+// tests/numerics_lock.json holds what each numerics id computes: every instruction set, compiler, level of optimisation and sanitizer must reproduce
+// it.
 //
-// The hashes of an id never change once it is released; other arithmetic needs another id. RAPT_WRITE_NUMERICS_LOCK=cpu-v1 writes that id's hashes anew
-// and lets the test fail, so that a rewritten file does not pass unseen.
+// The hashes of an id never change once it is released; other arithmetic needs another id. RAPT_WRITE_NUMERICS_LOCK=cpu-v1 writes that id's hashes
+// anew and lets the test fail, so that a rewritten file does not pass unseen.
 #include <contract/lock_cases.hpp>
 #include <rapt/cpu/context.hpp>
 
@@ -40,7 +41,8 @@ TEST(numerics_lock, every_instruction_set_reproduces_the_locked_hashes) {
   for (const rapt::cpu::isa set : rapt::cpu::available_isas()) {
     rapt::cpu::context ctx({.num_threads = 2, .instruction_set = set});
     ASSERT_EQ(ctx.numerics(), id);
-    for (int n = 0; n < num_cases; ++n) EXPECT_EQ(digits(run(ctx, n)), lock[id][static_cast<std::size_t>(n)].get<std::string>()) << rapt::cpu::name_of(set) << ", case " << n;
+    for (int n = 0; n < num_cases; ++n)
+      EXPECT_EQ(digits(run(ctx, n)), lock[id][static_cast<std::size_t>(n)].get<std::string>()) << rapt::cpu::name_of(set) << ", case " << n;
   }
 }
 

@@ -1,6 +1,6 @@
-// One case of the bitwise matrix. A stream of tokens is computed once, in one step on one thread: the truth. Then a cache of another paging and capacity
-// lives through random steps, forks, truncations, dropped steps, saves and loads on random contexts, and every row that comes out must have the truth's
-// bits.
+// One case of the bitwise matrix. A stream of tokens is computed once, in one step on one thread: the truth. Then a cache of another paging and
+// capacity lives through random steps, forks, truncations, dropped steps, saves and loads on random contexts, and every row that comes out must have
+// the truth's bits.
 #pragma once
 #include <contract/module_case.hpp>
 #include <rapt/state/save_load.hpp>
@@ -18,9 +18,9 @@ struct layer_rows {
 template <class T>
 struct token_stream {
   index_t len = 0;
-  std::vector<index_t> positions;           ///< empty: the index
-  std::vector<std::vector<T>> x;            ///< per layer [len, model_dim]
-  std::vector<layer_rows<T>> truth;         ///< per layer
+  std::vector<index_t> positions;            ///< empty: the index
+  std::vector<std::vector<T>> x;             ///< per layer [len, model_dim]
+  std::vector<layer_rows<T>> truth;          ///< per layer
   std::vector<std::vector<std::byte>> k, v;  ///< per layer, canonical
 };
 
@@ -37,7 +37,10 @@ class matrix_case {
   using A = rapt::accumulator_t<T>;
 
   matrix_case(random_source& random, const matrix_limits& limits)
-      : random_(random), limits_(limits), config_(make_config(random, limits.config, rapt::dtype_of<T>)), num_layers_(random.between(1, limits.max_layers)) {
+      : random_(random),
+        limits_(limits),
+        config_(make_config(random, limits.config, rapt::dtype_of<T>)),
+        num_layers_(random.between(1, limits.max_layers)) {
     residual_ = config_.model_dim == config_.output_dim && random.chance(0.3);
     for (index_t l = 0; l < num_layers_; ++l) {
       const random_weights weights = make_weights(random, config_, random.pick({dtype::f64, dtype::f32, dtype::bf16, dtype::f16}));
@@ -85,8 +88,8 @@ class matrix_case {
     return s;
   }
 
-  layer_rows<T> forward_rows(rapt::cpu::context& ctx, const module& layer, const std::vector<T>& x, index_t rows, const typename module::source& source,
-                             rapt::forward_options options = {}) {
+  layer_rows<T> forward_rows(rapt::cpu::context& ctx, const module& layer, const std::vector<T>& x, index_t rows,
+                             const typename module::source& source, rapt::forward_options options = {}) {
     layer_rows<T> r{std::vector<T>(at(rows * config_.output_dim)), std::vector<A>(at(rows * config_.num_heads))};
     options.residual = residual_;
     options.lse = rapt::view(r.lse.data(), config_.num_heads, rows).strided(1, config_.num_heads);
@@ -94,7 +97,8 @@ class matrix_case {
     return r;
   }
 
-  void export_all(const rapt::kv_cache& cache, const rapt::sequence& sequence, index_t len, std::vector<std::vector<std::byte>>& k, std::vector<std::vector<std::byte>>& v) {
+  void export_all(const rapt::kv_cache& cache, const rapt::sequence& sequence, index_t len, std::vector<std::vector<std::byte>>& k,
+                  std::vector<std::vector<std::byte>>& v) {
     const index_t size = config_.num_kv_heads * size_of(*config_.kv_dtype);
     for (index_t l = 0; l < num_layers_; ++l) {
       k.emplace_back(at(len * size * config_.head_dim));
@@ -131,7 +135,8 @@ class matrix_case {
     if (visible < len) options.kv_lens = kv_lens;
     if (!s.positions.empty()) options.positions = std::span(s.positions).first(at(len));
     options.lse = rapt::view(r.lse.data(), batch, config_.num_heads, len).strided(len * config_.num_heads, 1, config_.num_heads);
-    m.forward(any_context(), rapt::view(xs.data(), batch, len, config_.model_dim), rapt::self_kv{}, rapt::view(r.y.data(), batch, len, config_.output_dim), options);
+    m.forward(any_context(), rapt::view(xs.data(), batch, len, config_.model_dim), rapt::self_kv{},
+              rapt::view(r.y.data(), batch, len, config_.output_dim), options);
     for (index_t b = 0; b < batch; ++b) expect_rows(r, b * len, s, layer, 0, visible, "self_kv");
     if (!s.positions.empty()) return;
 
@@ -139,7 +144,8 @@ class matrix_case {
     rapt::projected_kv kv(any_context(), config_);
     expect_rows(forward_rows(any_context(), m, x, len, rapt::store(kv, rapt::view(x.data(), len, config_.model_dim))), 0, s, layer, 0, len, "store");
     const index_t last = random_.between(1, len);
-    expect_rows(forward_rows(any_context(), m, std::vector<T>(x.end() - last * config_.model_dim, x.end()), last, rapt::stored(kv)), 0, s, layer, len - last, last, "stored");
+    expect_rows(forward_rows(any_context(), m, std::vector<T>(x.end() - last * config_.model_dim, x.end()), last, rapt::stored(kv)), 0, s, layer,
+                len - last, last, "stored");
   }
 
   // ---- The life of a cache
@@ -155,8 +161,7 @@ class matrix_case {
     std::vector<live_sequence> live;
     live.push_back({0, cache.add_sequence()});
     for (index_t action = random_.between(3, limits_.max_actions); action > 0 && !testing::Test::HasFailure(); --action) act(cache, live);
-    while (!testing::Test::HasFailure() && step_once(cache, live, true)) {
-    }
+    while (!testing::Test::HasFailure() && step_once(cache, live, true)) {}
     for (const live_sequence& s : live) {
       if (testing::Test::HasFailure()) return;
       std::vector<std::vector<std::byte>> k, v;

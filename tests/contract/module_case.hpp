@@ -24,7 +24,8 @@ struct random_weights {
 inline random_weights make_weights(random_source& random, const attention_config& c, dtype type) {
   random_weights w;
   const double magnitude = 1.5 / std::sqrt(static_cast<double>(c.model_dim));
-  const bool equal = c.head_dim == c.value_dim, fused = equal && c.num_heads == c.num_kv_heads && random.chance(0.5), pair = equal && random.chance(0.5);
+  const bool equal = c.head_dim == c.value_dim, fused = equal && c.num_heads == c.num_kv_heads && random.chance(0.5),
+             pair = equal && random.chance(0.5);
   const bool biased = random.chance(0.3);
   const auto bias = [&](std::vector<index_t> extents) { return biased ? w.add(random, type, std::move(extents), 0.3) : rapt::weight_view(); };
   if (fused) {
@@ -88,8 +89,9 @@ std::vector<T> random_values(random_source& random, index_t count, double magnit
 
 template <class T>
 std::vector<std::byte> bytes_of(const std::vector<T>& x) {
-  const auto* first = reinterpret_cast<const std::byte*>(x.data());
-  return {first, first + x.size() * sizeof(T)};
+  std::vector<std::byte> bytes(x.size() * sizeof(T));
+  if (!bytes.empty()) std::memcpy(bytes.data(), x.data(), bytes.size());
+  return bytes;
 }
 
 /// Calls f with a value of one of the types of activations, mostly float.
@@ -97,10 +99,14 @@ template <class F>
 void with_activation(random_source& random, F f) {
   switch (random.below(10)) {
     case 0:
-    case 1: return f(double{});
-    case 2: return f(rapt::bf16{});
-    case 3: return f(rapt::f16{});
-    default: return f(float{});
+    case 1:
+      return f(double{});
+    case 2:
+      return f(rapt::bf16{});
+    case 3:
+      return f(rapt::f16{});
+    default:
+      return f(float{});
   }
 }
 

@@ -23,8 +23,8 @@ struct linear {
     std::vector<A> y;
     for (index_t r = 0; r < rows; ++r) {
       const auto at = static_cast<std::size_t>(r);
-      y.push_back(projected<A>(x.data(), &weights[static_cast<std::size_t>(r * depth)], 1, depth, bias.empty() ? std::nullopt : std::optional(bias[at]),
-                               residual ? std::optional((*residual)[at]) : std::nullopt));
+      y.push_back(projected<A>(x.data(), &weights[static_cast<std::size_t>(r * depth)], 1, depth,
+                               bias.empty() ? std::nullopt : std::optional(bias[at]), residual ? std::optional((*residual)[at]) : std::nullopt));
     }
     return y;
   }
@@ -34,7 +34,8 @@ template <class A>
 class module_model {
  public:
   module_model(const attention_config& config, const rapt::attention_weights& w) : c_(config) {
-    const index_t e = c_.model_dim, q_rows = c_.num_heads * c_.head_dim, k_rows = c_.num_kv_heads * c_.head_dim, v_rows = c_.num_kv_heads * c_.value_dim;
+    const index_t e = c_.model_dim, q_rows = c_.num_heads * c_.head_dim, k_rows = c_.num_kv_heads * c_.head_dim,
+                  v_rows = c_.num_kv_heads * c_.value_dim;
     const auto make = [&](const rapt::weight_view& weights, const rapt::weight_view& bias, index_t rows, index_t part) {
       return linear<A>{rows, e, part_of<A>(weights, rows, e, part), bias.present() ? part_of<A>(bias, rows, 1, part) : std::vector<A>()};
     };
@@ -85,14 +86,18 @@ class module_model {
       std::vector<A> scores;
       for (std::size_t j = 0; j < tokens.size(); ++j) {
         const token& t = tokens[j];
-        const bool hidden = !sees(static_cast<index_t>(j)) || (c_.causal && t.position > position) || (c_.window.left && t.position < position - *c_.window.left) ||
+        const bool hidden = !sees(static_cast<index_t>(j)) || (c_.causal && t.position > position) ||
+                            (c_.window.left && t.position < position - *c_.window.left) ||
                             (c_.window.right && t.position > position + *c_.window.right);
         A u = minus_infinity<A>;
         if (!hidden)
-          u = biased_score(blocked_dot(scaled.data(), 1, t.k.data() + kv_head * c_.head_dim, 1, c_.head_dim, score_block_dims), terms, position, t.position, std::optional<A>());
+          u = biased_score(blocked_dot(scaled.data(), 1, t.k.data() + kv_head * c_.head_dim, 1, c_.head_dim, score_block_dims), terms, position,
+                           t.position, std::optional<A>());
         scores.push_back(u);
       }
-      const auto value = [&](index_t j, index_t d) { return tokens[static_cast<std::size_t>(j)].v[static_cast<std::size_t>(kv_head * c_.value_dim + d)]; };
+      const auto value = [&](index_t j, index_t d) {
+        return tokens[static_cast<std::size_t>(j)].v[static_cast<std::size_t>(kv_head * c_.value_dim + d)];
+      };
       const attended_row<A> row = finish(fold_row(scores, c_.value_dim, value, {}), c_.value_dim,
                                          sinks_.empty() ? std::nullopt : std::optional(static_cast<double>(sinks_[static_cast<std::size_t>(h)])));
       attended.insert(attended.end(), row.out.begin(), row.out.end());
@@ -107,7 +112,9 @@ class module_model {
     for (index_t h = 0; h < heads; ++h) {
       const std::span<A> head(all.data() + h * c_.head_dim, static_cast<std::size_t>(c_.head_dim));
       if (!norm.empty()) normalise<A>(head, norm.data(), c_.qk_norm->eps);
-      if (c_.rope) rotate<A>(head, {rope_.dim, rope_.pairing == rapt::rope_pairing::interleaved, rope_.inverse_frequencies.data(), rope_.attention_factor}, position);
+      if (c_.rope)
+        rotate<A>(head, {rope_.dim, rope_.pairing == rapt::rope_pairing::interleaved, rope_.inverse_frequencies.data(), rope_.attention_factor},
+                  position);
     }
   }
   attention_config c_;

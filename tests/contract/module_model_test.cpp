@@ -28,8 +28,10 @@ class module_comparison {
     std::vector<T> y(static_cast<std::size_t>(len_ * config_.output_dim));
     std::vector<A> lse(static_cast<std::size_t>(config_.num_heads * len_));
     for (index_t i = 0; i < len_; ++i) {
-      const auto expected = model_.attend(row_of(x_, i), kv_len - len_ + i, tokens, [](index_t) { return true; }, residual_);
-      for (index_t o = 0; o < config_.output_dim; ++o) store<A>(rapt::dtype_of<T>, y.data(), i * config_.output_dim + o, expected.y[static_cast<std::size_t>(o)]);
+      const auto expected = model_.attend(
+          row_of(x_, i), kv_len - len_ + i, tokens, [](index_t) { return true; }, residual_);
+      for (index_t o = 0; o < config_.output_dim; ++o)
+        store<A>(rapt::dtype_of<T>, y.data(), i * config_.output_dim + o, expected.y[static_cast<std::size_t>(o)]);
       for (index_t h = 0; h < config_.num_heads; ++h) lse[static_cast<std::size_t>(h * len_ + i)] = expected.lse[static_cast<std::size_t>(h)];
     }
     on_every_context(random_, [&](rapt::cpu::context& ctx) {
@@ -65,8 +67,7 @@ class module_comparison {
         const rapt::forward_options part{.residual = residual_, .lse = rapt::view(part_lse.data(), config_.num_heads, count)};
         module.forward(ctx, rapt::view(x_.data() + done * config_.model_dim, count, config_.model_dim), rapt::append(cache, sequence),
                        rapt::view(got.data() + done * config_.output_dim, count, config_.output_dim), part);
-        for (index_t h = 0; h < config_.num_heads; ++h)
-          std::copy_n(part_lse.begin() + h * count, count, got_lse.begin() + h * len_ + done);
+        for (index_t h = 0; h < config_.num_heads; ++h) std::copy_n(part_lse.begin() + h * count, count, got_lse.begin() + h * len_ + done);
         done += count;
       }
       check("append");
@@ -99,8 +100,12 @@ void compare_many(std::uint64_t first_seed, int count, const config_limits& limi
 }
 
 TEST(module_contract, small_modules) { compare_many(100'000, 400, {.must_be_causal = false}, {1, 2, 3, 15, 16, 17, 33}); }
-TEST(module_contract, wide_modules) { compare_many(110'000, 30, {.dims = {63, 64, 65, 130}, .max_model_dim = 600, .must_be_causal = false}, {1, 5, 17}); }
-TEST(module_contract, sequences_of_more_than_one_segment) { compare_many(120'000, 6, {.dims = {3, 16}, .max_kv_heads = 2, .max_group = 2}, {513, 700}); }
+TEST(module_contract, wide_modules) {
+  compare_many(110'000, 30, {.dims = {63, 64, 65, 130}, .max_model_dim = 600, .must_be_causal = false}, {1, 5, 17});
+}
+TEST(module_contract, sequences_of_more_than_one_segment) {
+  compare_many(120'000, 6, {.dims = {3, 16}, .max_kv_heads = 2, .max_group = 2}, {513, 700});
+}
 
 }  // namespace
 }  // namespace rapt_test::contract

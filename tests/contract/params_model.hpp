@@ -6,9 +6,13 @@
 namespace rapt_test::contract {
 
 template <class A>
-A element(const rapt::operand& o, index_t row, index_t head, index_t d) { return load<A>(o.type, o.data, o.offset(row, head) + d * o.dim_stride); }
+A element(const rapt::operand& o, index_t row, index_t head, index_t d) {
+  return load<A>(o.type, o.data, o.offset(row, head) + d * o.dim_stride);
+}
 template <class A>
-void set_element(const rapt::operand& o, index_t row, index_t head, index_t d, A x) { store<A>(o.type, o.data, o.offset(row, head) + d * o.dim_stride, x); }
+void set_element(const rapt::operand& o, index_t row, index_t head, index_t d, A x) {
+  store<A>(o.type, o.data, o.offset(row, head) + d * o.dim_stride, x);
+}
 template <class A>
 std::vector<A> vector_of(const rapt::operand& o, index_t row, index_t head) {
   std::vector<A> x;
@@ -47,7 +51,9 @@ struct kv_place {
 
 /// [ceil(columns / 16)][depth][16]
 template <class A>
-A matrix_element(const rapt::packed_matrix& m, index_t k, index_t column) { return load<A>(m.type, m.data, (column / 16 * m.depth + k) * 16 + column % 16); }
+A matrix_element(const rapt::packed_matrix& m, index_t k, index_t column) {
+  return load<A>(m.type, m.data, (column / 16 * m.depth + k) * 16 + column % 16);
+}
 
 // ---- Operations
 
@@ -126,7 +132,8 @@ class attend_model {
     const dropout drop{p_.dropout_p, p_.dropout_seed, p_.dropout_offset + static_cast<std::uint64_t>(s_.dropout_sequence), head_, query_index};
     std::optional<double> sink;
     if (p_.sink_logits != nullptr) sink = p_.sink_logits[head_];
-    const auto row = fold_row(scores, value_dim(), [&](index_t j, index_t d) { return value(j, d); }, drop);
+    const auto row = fold_row(
+        scores, value_dim(), [&](index_t j, index_t d) { return value(j, d); }, drop);
     return finish(row, value_dim(), sink);
   }
 
@@ -151,7 +158,8 @@ class attend_model {
     std::vector<A> k;
     for (index_t d = 0; d < p_.q.dim; ++d)
       k.push_back(packed() ? load<A>(p_.kv.type, p_.kv.base, place().key_element(j, kv_head(), d))
-                           : load<A>(p_.k.type, p_.k.data, s_.kv_batch * p_.k.batch_stride + j * p_.k.len_stride + kv_head() * p_.k.head_stride + d * p_.k.dim_stride));
+                           : load<A>(p_.k.type, p_.k.data,
+                                     s_.kv_batch * p_.k.batch_stride + j * p_.k.len_stride + kv_head() * p_.k.head_stride + d * p_.k.dim_stride));
     return k;
   }
   A value(index_t j, index_t d) const {
@@ -192,6 +200,8 @@ void model_attend(const rapt::attend_params& p) {
 
 /// Calls f with a float or a double: the accumulator.
 template <class F>
-auto with_accumulator(dtype accumulator, F f) { return accumulator == dtype::f64 ? f(double{}) : f(float{}); }
+auto with_accumulator(dtype accumulator, F f) {
+  return accumulator == dtype::f64 ? f(double{}) : f(float{});
+}
 
 }  // namespace rapt_test::contract

@@ -16,7 +16,8 @@ struct masked_attend {
   std::vector<float> q, k, v;
   std::vector<char> hidden;
 
-  masked_attend(random_source& random, index_t rows, index_t keys, bool with_additive_mask) : q_len(rows), kv_len(keys), additive(with_additive_mask) {
+  masked_attend(random_source& random, index_t rows, index_t keys, bool with_additive_mask)
+      : q_len(rows), kv_len(keys), additive(with_additive_mask) {
     q = random_values<float>(random, q_len * heads * head_dim), k = random_values<float>(random, kv_len * heads * head_dim);
     v = random_values<float>(random, kv_len * heads * value_dim);
     for (index_t i = 0; i < q_len * kv_len; ++i) hidden.push_back(random.chance(0.4) ? 1 : 0);
@@ -27,10 +28,13 @@ struct masked_attend {
     const auto bools = std::make_unique<bool[]>(hidden.size());
     for (std::size_t i = 0; i < hidden.size(); ++i) bools[i] = !hidden[i], floats.push_back(hidden[i] ? -infinity : 0.0f);
     rapt::attend_options options;
-    if (additive) options.mask = rapt::view(floats.data(), 1, 1, q_len, kv_len);
-    else options.mask = rapt::view(bools.get(), 1, 1, q_len, kv_len);
-    rapt::attend(ctx, rapt::view(q.data(), 1, q_len, heads, head_dim), rapt::view(k.data(), 1, kv_len, heads, head_dim), rapt::view(v.data(), 1, kv_len, heads, value_dim),
-                 rapt::view(out.data(), 1, q_len, heads, value_dim), rapt::view(lse.data(), 1, heads, q_len), options);
+    if (additive)
+      options.mask = rapt::view(floats.data(), 1, 1, q_len, kv_len);
+    else
+      options.mask = rapt::view(bools.get(), 1, 1, q_len, kv_len);
+    rapt::attend(ctx, rapt::view(q.data(), 1, q_len, heads, head_dim), rapt::view(k.data(), 1, kv_len, heads, head_dim),
+                 rapt::view(v.data(), 1, kv_len, heads, value_dim), rapt::view(out.data(), 1, q_len, heads, value_dim),
+                 rapt::view(lse.data(), 1, heads, q_len), options);
     out.insert(out.end(), lse.begin(), lse.end());
     return out;
   }
@@ -77,7 +81,8 @@ TEST(poison, reaches_the_rows_that_see_it_far_into_a_sequence) {
   for (const index_t q_len : {1, 5}) {
     const masked_attend base(random, q_len, 9'000, false);
     for (int n = 0; n < 40; ++n) {
-      expect_only_seeing_rows_change(base, context_for(rapt::cpu::isa::automatic, 2), random.below(base.kv_len), 0, 0, random.chance(0.5), random.pick({nan, infinity}));
+      expect_only_seeing_rows_change(base, context_for(rapt::cpu::isa::automatic, 2), random.below(base.kv_len), 0, 0, random.chance(0.5),
+                                     random.pick({nan, infinity}));
       if (HasFatalFailure()) return;
     }
   }
@@ -86,11 +91,12 @@ TEST(poison, reaches_the_rows_that_see_it_far_into_a_sequence) {
 TEST(poison, behind_causal_window_and_kv_lens_has_no_effect) {
   random_source random(13);
   const index_t len = 70, dim = 5;
-  const std::vector<float> q = random_values<float>(random, len * dim), k = random_values<float>(random, len * dim), v = random_values<float>(random, len * dim);
+  const std::vector<float> q = random_values<float>(random, len * dim), k = random_values<float>(random, len * dim),
+                           v = random_values<float>(random, len * dim);
   const auto run = [&](const std::vector<float>& keys, const std::vector<float>& values, const rapt::attend_options& options) {
     std::vector<float> out(static_cast<std::size_t>(len * dim));
-    rapt::attend(context_for(rapt::cpu::isa::automatic, 2), rapt::view(q.data(), 1, len, 1, dim), rapt::view(keys.data(), 1, len, 1, dim), rapt::view(values.data(), 1, len, 1, dim),
-                 rapt::view(out.data(), 1, len, 1, dim), options);
+    rapt::attend(context_for(rapt::cpu::isa::automatic, 2), rapt::view(q.data(), 1, len, 1, dim), rapt::view(keys.data(), 1, len, 1, dim),
+                 rapt::view(values.data(), 1, len, 1, dim), rapt::view(out.data(), 1, len, 1, dim), options);
     return out;
   };
   const std::vector<index_t> lens{41};
@@ -148,7 +154,8 @@ TEST(poison, in_one_row_of_x_reaches_the_rows_that_see_its_key_alone) {
   cache_rig rig(40);
   const auto run = [&](const std::vector<float>& x) {
     std::vector<float> y(static_cast<std::size_t>(2 * 20 * rig.config.output_dim));
-    rig.layers[0].forward(rig.ctx, rapt::view(x.data(), 2, 20, rig.config.model_dim), rapt::self_kv{}, rapt::view(y.data(), 2, 20, rig.config.output_dim));
+    rig.layers[0].forward(rig.ctx, rapt::view(x.data(), 2, 20, rig.config.model_dim), rapt::self_kv{},
+                          rapt::view(y.data(), 2, 20, rig.config.output_dim));
     return y;
   };
   const std::vector<float> expected = run(rig.x);
@@ -159,8 +166,11 @@ TEST(poison, in_one_row_of_x_reaches_the_rows_that_see_its_key_alone) {
   for (index_t i = 0; i < 40; ++i)
     for (index_t o = 0; o < rig.config.output_dim; ++o) {
       const index_t at = i * rig.config.output_dim + o;
-      if (i < row) { EXPECT_EQ(bits_of(got, at), bits_of(expected, at)) << "row " << i; }
-      else { EXPECT_TRUE(std::isnan(got[static_cast<std::size_t>(at)])) << "row " << i; }
+      if (i < row) {
+        EXPECT_EQ(bits_of(got, at), bits_of(expected, at)) << "row " << i;
+      } else {
+        EXPECT_TRUE(std::isnan(got[static_cast<std::size_t>(at)])) << "row " << i;
+      }
     }
 }
 

@@ -16,7 +16,8 @@ struct module_rig {
   rapt::multi_head_attention<float> module;
   std::vector<float> x = random_values<float>(random, 2 * 9 * 12), x_kv = random_values<float>(random, 2 * 9 * 12);
 
-  explicit module_rig(bool fused, attention_config with = {}) : config(of_kind(fused, with)), weights(of_kind(random, config, fused)), module(ctx, config, weights.views) {}
+  explicit module_rig(bool fused, attention_config with = {})
+      : config(of_kind(fused, with)), weights(of_kind(random, config, fused)), module(ctx, config, weights.views) {}
 
   static attention_config of_kind(bool fused, attention_config c) {
     c.model_dim = 12, c.num_heads = 4, c.num_kv_heads = fused ? 4 : 2, c.head_dim = 5, c.kv_dtype = dtype::f32;
@@ -24,7 +25,8 @@ struct module_rig {
   }
   static random_weights of_kind(random_source& random, const attention_config& c, bool fused) {
     random_weights w;
-    if (fused) w.views.w_qkv = w.add(random, dtype::f32, {3, c.num_heads, c.head_dim, 12}, 0.5);
+    if (fused)
+      w.views.w_qkv = w.add(random, dtype::f32, {3, c.num_heads, c.head_dim, 12}, 0.5);
     else {
       w.views.w_q = w.add(random, dtype::f32, {1, c.num_heads, c.head_dim, 12}, 0.5);
       w.views.w_k = w.add(random, dtype::f32, {c.num_kv_heads, c.head_dim, 12}, 0.5);
@@ -84,8 +86,12 @@ TEST(rust_port, reuse_first_head_kv_panicked_for_several_kv_heads) {
   module_rig rig(false);
   // The same as a module whose every KV head is the first.
   random_weights repeated = rig.weights;
-  for (std::size_t i : {1, 2}) std::copy_n(repeated.memory[i].begin(), repeated.memory[i].size() / 2, repeated.memory[i].begin() + static_cast<std::ptrdiff_t>(repeated.memory[i].size() / 2));
-  const auto view = [&](std::size_t i, std::initializer_list<index_t> extents) { return rapt::weight_view(repeated.memory[i].data(), dtype::f32, std::span(extents.begin(), extents.size())); };
+  for (std::size_t i : {1, 2})
+    std::copy_n(repeated.memory[i].begin(), repeated.memory[i].size() / 2,
+                repeated.memory[i].begin() + static_cast<std::ptrdiff_t>(repeated.memory[i].size() / 2));
+  const auto view = [&](std::size_t i, std::initializer_list<index_t> extents) {
+    return rapt::weight_view(repeated.memory[i].data(), dtype::f32, std::span(extents.begin(), extents.size()));
+  };
   repeated.views.w_k = view(1, {2, 5, 12}), repeated.views.w_v = view(2, {2, 5, 12});
   const rapt::multi_head_attention<float> other(rig.ctx, rig.config, repeated.views);
   std::vector<float> y(rig.x.size());
@@ -119,7 +125,8 @@ TEST(rust_port, load_state_ignored_the_scale_and_precomputed_keys_and_values) {
   rapt::projected_kv kv(rig.ctx, rig.config);
   rig.run(rapt::store(kv, rig.keys()));
   const std::vector<std::byte> file = rapt::save_state(rig.ctx, kv), module_file = rapt::save_state(rig.ctx, rig.module);
-  for (const auto& [what, other] : {std::pair<const char*, attention_config>{"softmax_scale", {.softmax_scale = 0.25}}, {"dropout_p", {.dropout_p = 0.5}}}) {
+  for (const auto& [what, other] :
+       {std::pair<const char*, attention_config>{"softmax_scale", {.softmax_scale = 0.25}}, {"dropout_p", {.dropout_p = 0.5}}}) {
     module_rig receiver(false, other);
     rapt::projected_kv into(receiver.ctx, receiver.config);
     EXPECT_THROW(rapt::load_state(receiver.ctx, file, into), rapt::config_error) << what;
@@ -180,7 +187,8 @@ TEST(python_module, dropout_was_active_in_inference) {
   module_rig rig(false, {.dropout_p = 0.5}), without(false);
   const std::vector<std::byte> expected = without.run(rapt::self_kv{});
   EXPECT_EQ(rig.run(rapt::self_kv{}), expected);
-  const rapt::forward_options training{.dropout = rapt::dropout_state{.seed = 9, .offset = 0}}, again{.dropout = rapt::dropout_state{.seed = 9, .offset = 7}};
+  const rapt::forward_options training{.dropout = rapt::dropout_state{.seed = 9, .offset = 0}},
+      again{.dropout = rapt::dropout_state{.seed = 9, .offset = 7}};
   const std::vector<std::byte> dropped = rig.run(rapt::self_kv{}, training);
   EXPECT_NE(dropped, expected);
   EXPECT_EQ(rig.run(rapt::self_kv{}, training), dropped) << "it can be reproduced";

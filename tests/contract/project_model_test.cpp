@@ -24,7 +24,8 @@ struct hand_packed {
     matrix.data = data.data();
     for (index_t k = 0; k < depth; ++k)
       for (index_t c = 0; c < columns; ++c)
-        store<double>(type, data.data(), (c / 16 * depth + k) * 16 + c % 16, special_values && random.chance(0.002) ? std::nan("") : random.symmetric());
+        store<double>(type, data.data(), (c / 16 * depth + k) * 16 + c % 16,
+                      special_values && random.chance(0.002) ? std::nan("") : random.symmetric());
     if (!random.chance(0.5)) return;
     bias = nan_memory(groups * 16 * size_of(accumulator));
     for (index_t c = 0; c < columns; ++c) store<double>(accumulator, bias.data(), c, random.symmetric());

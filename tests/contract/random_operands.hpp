@@ -30,9 +30,13 @@ class random_source {
   double uniform() { return static_cast<double>(bits() >> 11) * 0x1p-53; }
   double symmetric() { return 2 * uniform() - 1; }
   template <class T>
-  T pick(std::initializer_list<T> of) { return of.begin()[below(static_cast<index_t>(of.size()))]; }
+  T pick(std::initializer_list<T> of) {
+    return of.begin()[below(static_cast<index_t>(of.size()))];
+  }
   template <class T>
-  T pick(const std::vector<T>& of) { return of[static_cast<std::size_t>(below(static_cast<index_t>(of.size())))]; }
+  T pick(const std::vector<T>& of) {
+    return of[static_cast<std::size_t>(below(static_cast<index_t>(of.size())))];
+  }
 
  private:
   std::uint64_t state_;
@@ -98,7 +102,8 @@ class random_kv {
 
   random_kv() = default;
   /// page_len 0: one page for each sequence.
-  random_kv(random_source& random, dtype type, index_t heads, index_t head_dim, index_t value_dim, index_t page_len, const std::vector<index_t>& lens) {
+  random_kv(random_source& random, dtype type, index_t heads, index_t head_dim, index_t value_dim, index_t page_len,
+            const std::vector<index_t>& lens) {
     index_t longest = 1, num_pages = static_cast<index_t>(lens.size());
     for (const index_t len : lens) longest = std::max(longest, len);
     kv.type = type, kv.num_heads = heads, kv.head_dim = head_dim, kv.value_dim = value_dim;
@@ -112,7 +117,8 @@ class random_kv {
       for (const index_t len : lens) num_pages += (len + page_len - 1) / page_len;
       std::vector<std::int32_t> shuffled;
       for (index_t i = 1; i < num_pages; ++i) shuffled.push_back(static_cast<std::int32_t>(i));
-      for (std::size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[static_cast<std::size_t>(random.below(static_cast<index_t>(i)))]);
+      for (std::size_t i = shuffled.size(); i > 1; --i)
+        std::swap(shuffled[i - 1], shuffled[static_cast<std::size_t>(random.below(static_cast<index_t>(i)))]);
       for (const index_t len : lens) {
         const auto count = static_cast<std::ptrdiff_t>((len + page_len - 1) / page_len);
         tables.emplace_back(shuffled.end() - count, shuffled.end());
@@ -166,7 +172,9 @@ void on_every_context(random_source& random, Run run) {
 struct comparison_counts {
   std::uint64_t bytes = 0, differing = 0;
   ~comparison_counts() {
-    if (bytes > 0) std::printf("[contract] %llu bytes compared, %llu differ\n", static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(differing));
+    if (bytes > 0)
+      std::printf("[contract] %llu bytes compared, %llu differ\n", static_cast<unsigned long long>(bytes),
+                  static_cast<unsigned long long>(differing));
   }
 };
 inline comparison_counts& comparisons() {
@@ -186,8 +194,8 @@ inline void expect_same_bytes(const std::vector<std::byte>& got, const std::vect
   comparisons().bytes += got.size(), comparisons().differing += static_cast<std::uint64_t>(differing);
   if (differing == 0) return;
   const index_t i = first / size_of(type);
-  ADD_FAILURE() << what << ": " << differing << " of " << got.size() << " bytes differ, first in element " << i << ": got " << load<double>(type, got.data(), i)
-                << ", expected " << load<double>(type, expected.data(), i);
+  ADD_FAILURE() << what << ": " << differing << " of " << got.size() << " bytes differ, first in element " << i << ": got "
+                << load<double>(type, got.data(), i) << ", expected " << load<double>(type, expected.data(), i);
 }
 
 }  // namespace rapt_test::contract

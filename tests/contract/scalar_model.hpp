@@ -21,7 +21,9 @@ constexpr double log2_e = 0x1.71547652b82fep+0, log2_e_low = 0x1.777d0ffda0d24p-
 template <class A>
 constexpr A minus_infinity = -std::numeric_limits<A>::infinity();
 template <class A>
-A canonical(A x) { return x != x ? std::numeric_limits<A>::quiet_NaN() : x; }
+A canonical(A x) {
+  return x != x ? std::numeric_limits<A>::quiet_NaN() : x;
+}
 
 /// 16 lanes added as 8 + 8, 4 + 4, 2 + 2, 1 + 1.
 template <class A>

@@ -32,9 +32,12 @@ inline std::uint16_t round_to_half(double x, half_format f) {
 inline double widen_half(std::uint16_t bits, half_format f) {
   const int field = bits >> f.mantissa & ((1 << (15 - f.mantissa)) - 1), mantissa = bits & ((1 << f.mantissa) - 1);
   double x = 0;
-  if (field == (1 << (15 - f.mantissa)) - 1) x = mantissa ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
-  else if (field == 0) x = std::ldexp(mantissa, f.min_exponent - f.mantissa);
-  else x = std::ldexp(mantissa + (1 << f.mantissa), f.min_exponent - f.mantissa + field - 1);
+  if (field == (1 << (15 - f.mantissa)) - 1)
+    x = mantissa ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
+  else if (field == 0)
+    x = std::ldexp(mantissa, f.min_exponent - f.mantissa);
+  else
+    x = std::ldexp(mantissa + (1 << f.mantissa), f.min_exponent - f.mantissa + field - 1);
   return bits & 0x8000u ? -x : x;
 }
 
@@ -42,19 +45,31 @@ inline double widen_half(std::uint16_t bits, half_format f) {
 template <class A>
 A load(dtype t, const void* data, index_t i) {
   switch (t) {
-    case dtype::f64: return static_cast<A>(static_cast<const double*>(data)[i]);
-    case dtype::f32: return static_cast<A>(static_cast<const float*>(data)[i]);
-    case dtype::bf16: return static_cast<A>(widen_half(static_cast<const std::uint16_t*>(data)[i], bf16_format));
-    default: return static_cast<A>(widen_half(static_cast<const std::uint16_t*>(data)[i], f16_format));
+    case dtype::f64:
+      return static_cast<A>(static_cast<const double*>(data)[i]);
+    case dtype::f32:
+      return static_cast<A>(static_cast<const float*>(data)[i]);
+    case dtype::bf16:
+      return static_cast<A>(widen_half(static_cast<const std::uint16_t*>(data)[i], bf16_format));
+    default:
+      return static_cast<A>(widen_half(static_cast<const std::uint16_t*>(data)[i], f16_format));
   }
 }
 template <class A>
 void store(dtype t, void* data, index_t i, A x) {
   switch (t) {
-    case dtype::f64: static_cast<double*>(data)[i] = static_cast<double>(x); return;
-    case dtype::f32: static_cast<float*>(data)[i] = static_cast<float>(x); return;
-    case dtype::bf16: static_cast<std::uint16_t*>(data)[i] = round_to_half(static_cast<double>(x), bf16_format); return;
-    default: static_cast<std::uint16_t*>(data)[i] = round_to_half(static_cast<double>(x), f16_format); return;
+    case dtype::f64:
+      static_cast<double*>(data)[i] = static_cast<double>(x);
+      return;
+    case dtype::f32:
+      static_cast<float*>(data)[i] = static_cast<float>(x);
+      return;
+    case dtype::bf16:
+      static_cast<std::uint16_t*>(data)[i] = round_to_half(static_cast<double>(x), bf16_format);
+      return;
+    default:
+      static_cast<std::uint16_t*>(data)[i] = round_to_half(static_cast<double>(x), f16_format);
+      return;
   }
 }
 

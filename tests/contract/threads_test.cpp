@@ -18,7 +18,8 @@ std::vector<std::byte> session(const cache_rig& rig, int num_threads) {
     rapt::step step = cache.begin_step({{sequence, count}});
     for (index_t l = 0; l < cache_rig::num_layers; ++l) {
       std::vector<float> y(static_cast<std::size_t>(count * width));
-      rig.layers[static_cast<std::size_t>(l)].forward(ctx, rapt::view(rig.x.data() + done * width, count, width), step.layer(l), rapt::view(y.data(), count, width));
+      rig.layers[static_cast<std::size_t>(l)].forward(ctx, rapt::view(rig.x.data() + done * width, count, width), step.layer(l),
+                                                      rapt::view(y.data(), count, width));
       const std::vector<std::byte> bytes = bytes_of(y);
       all.insert(all.end(), bytes.begin(), bytes.end());
     }
@@ -57,8 +58,10 @@ TEST(threads, modules_may_be_made_while_others_run) {
 void run_backwards(void*, index_t n, void (*task)(void*, index_t), void* arg) {
   std::vector<std::thread> threads;
   for (index_t i = n; i-- > 0;)
-    if (i % 2 == 0) task(arg, i);
-    else threads.emplace_back(task, arg, i);
+    if (i % 2 == 0)
+      task(arg, i);
+    else
+      threads.emplace_back(task, arg, i);
   for (std::thread& t : threads) t.join();
 }
 
