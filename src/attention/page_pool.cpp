@@ -89,7 +89,8 @@ void page_pool::begin(std::span<const request> requests) {
     if (!r.positions.empty() && static_cast<index_t>(r.positions.size()) != r.count)
       raise(errc::shape, where() + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) + " rows is needed");
     for (const index_t p : r.positions)
-      if (p < 0) raise(errc::shape, where() + " has position " + std::to_string(p) + "; explicit positions may not be negative");
+      if (p < 0 || p > max_position)
+        raise(errc::shape, where() + " has position " + std::to_string(p) + "; explicit positions are 0 to 2^62");
     for (std::size_t j = 0; j < i; ++j)
       if (requests[j].slot == r.slot) raise(errc::shape, where() + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed");
   }

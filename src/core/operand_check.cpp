@@ -118,8 +118,8 @@ failure check_positions(argument what, std::span<const index_t> positions, std::
     return shape(what, "has " + std::to_string(count) + " entries; " + needed + " is needed");
   }
   for (std::size_t i = 0; i < positions.size(); ++i)
-    if (positions[i] < 0)
-      return shape(what, "[" + std::to_string(i) + "] is " + std::to_string(positions[i]) + "; explicit positions may not be negative");
+    if (positions[i] < 0 || positions[i] > max_position)
+      return shape(what, "[" + std::to_string(i) + "] is " + std::to_string(positions[i]) + "; explicit positions are 0 to 2^62");
   return {};
 }
 

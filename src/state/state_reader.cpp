@@ -18,7 +18,6 @@ using safetensors::header;
 using safetensors::header_tensor;
 using safetensors::in_quotes;
 
-constexpr index_t max_position = index_t{1} << 62;  // positions are added to windows: far from overflow
 
 safetensors::staged_file stage(const state_source& from) {
   return from.is_path() ? safetensors::staged_file("load_state: ", from.path()) : safetensors::staged_file("load_state: ", from.bytes());

@@ -134,6 +134,8 @@ TEST(page_pool, requests_that_make_no_sense_are_named_and_change_nothing) {
   const auto begin = [&](std::vector<page_pool::request> requests) { pool.begin(requests); };
   EXPECT_THROW(begin({{a, -1, {}}}), rapt::shape_error);
   EXPECT_THROW(begin({{a, 2, negative}}), rapt::shape_error);
+  const std::vector<index_t> far{(index_t{1} << 62) + 1};
+  EXPECT_THROW(begin({{a, 1, far}}), rapt::shape_error);
   EXPECT_THROW(begin({{a, 3, negative}}), rapt::shape_error);
   EXPECT_THROW(begin({{a, 1, {}}, {a, 1, {}}}), rapt::shape_error);
   EXPECT_THROW(begin({{a, 65, {}}}), rapt::capacity_error);

@@ -62,6 +62,8 @@ struct mask_operand {
 };
 
 constexpr index_t no_window = -1;
+/// The largest explicit position: the distance of two positions, and window sides beside them, never overflow.
+constexpr index_t max_position = index_t{1} << 62;
 
 struct attend_params {
   dtype accumulator = dtype::f32;  ///< f64 or f32
