@@ -18,7 +18,6 @@ using safetensors::header;
 using safetensors::header_tensor;
 using safetensors::in_quotes;
 
-
 safetensors::staged_file stage(const state_source& from) {
   return from.is_path() ? safetensors::staged_file("load_state: ", from.path()) : safetensors::staged_file("load_state: ", from.bytes());
 }

@@ -108,8 +108,8 @@ TEST(hostile, hostile_36_window_softcap_dropout) {
   const std::vector<float> everything = rig.out;
   rig.accepts({.window = {.left = widest, .right = widest}});
   EXPECT_EQ(rig.out, everything);
-  std::vector<index_t> far(static_cast<std::size_t>(attend_rig::q_len), widest - 1),
-      far_keys(static_cast<std::size_t>(attend_rig::kv_len), widest - 1);
+  const index_t farthest = index_t{1} << 62;
+  std::vector<index_t> far(static_cast<std::size_t>(attend_rig::q_len), farthest), far_keys(static_cast<std::size_t>(attend_rig::kv_len), farthest);
   rig.accepts({.window = {.left = widest, .right = widest}, .q_positions = far, .k_positions = far_keys});
   EXPECT_EQ(rig.out, everything);
 }
