@@ -33,7 +33,8 @@ failure check(const attention_config& config) {
     for (const index_t depth : {c.model_dim, c.output_dim}) {
       index_t bytes = 0;
       if (!multiply_fits(c.num_heads, width, bytes) || !multiply_fits(bytes, depth, bytes) || !multiply_fits(bytes, 64, bytes))
-        return wrong("num_heads", c.num_heads, "weights within 2^63 bytes, with width " + std::to_string(width) + " and depth " + std::to_string(depth) + ",");
+        return wrong("num_heads", c.num_heads,
+                     "weights within 2^63 bytes, with width " + std::to_string(width) + " and depth " + std::to_string(depth) + ",");
     }
   if (failure f = check_score_options("attention_config", c.softmax_scale, c.window, c.softcap, c.dropout_p)) return f;
   if (c.qk_norm && !(c.qk_norm->eps >= 0 && c.qk_norm->eps <= 1e300))

@@ -10,8 +10,7 @@ failure check_new_row_mask(const forward_call& call, source_kind kind, const att
   if (mask.type() != dtype::boolean)
     return {errc::shape, "forward: mask has dtype " + std::string(name_of(mask.type())) + "; with " + std::string(name_of(kind)) + " bool is needed"};
   if (mask.rank() == 2) return check_mask(function, mask, {1, 1, call.x.rows(), call.x.rows()}, dtype::f32);
-  if (call.packed && kind == source_kind::step)
-    return {errc::shape, "forward: mask has rank 4; packed rows of a step take [rows, rows]"};
+  if (call.packed && kind == source_kind::step) return {errc::shape, "forward: mask has rank 4; packed rows of a step take [rows, rows]"};
   return check_mask(function, mask, {call.x.batch, 1, call.x.len, call.x.len}, dtype::f32);
 }
 }  // namespace
@@ -25,7 +24,8 @@ failure check_forward_call(const module_traits& module, const forward_call& call
 
   if (failure f = check_input({function, "x"}, x, {.heads = 1, .dim = c.model_dim})) return f;
   if (kind != source_kind::stored && !module.has_kv_weights)
-    return {errc::config, "forward: " + std::string(name_of(kind)) + " projects keys and values; the module has no weights for them (only stored(kv) can be called)"};
+    return {errc::config, "forward: " + std::string(name_of(kind)) +
+                              " projects keys and values; the module has no weights for them (only stored(kv) can be called)"};
   if (has_x_kv)
     if (failure f = check_input({function, "x_kv"}, x_kv, {.batch = x.batch, .heads = 1, .dim = c.model_dim})) return f;
   if (failure f = check_output({function, "y"}, y, {x.batch, x.len, 1, c.output_dim})) return f;
@@ -40,7 +40,8 @@ failure check_forward_call(const module_traits& module, const forward_call& call
   if (options.dropout && c.dropout_p > 0 && kind != source_kind::self && kind != source_kind::cross)
     return {errc::config, "forward: dropout is for training; " + std::string(name_of(kind)) + " keeps keys and values"};
 
-  if (streams && !options.kv_lens.empty()) return {errc::shape, "forward: kv_lens is given with " + std::string(name_of(kind)) + "; it hides keys of a call without a cache only"};
+  if (streams && !options.kv_lens.empty())
+    return {errc::shape, "forward: kv_lens is given with " + std::string(name_of(kind)) + "; it hides keys of a call without a cache only"};
   if (failure f = check_kv_lens(function, options.kv_lens, x.batch, kv_len)) return f;
   if (options.mask.present()) {
     if (options.mask.rank() == 2 && !streams && !call.packed)
@@ -49,7 +50,8 @@ failure check_forward_call(const module_traits& module, const forward_call& call
                             : check_mask(function, options.mask, {x.batch, c.num_heads, x.len, kv_len}, accumulator))
       return f;
   }
-  if (kind == source_kind::step && !options.positions.empty()) return {errc::shape, "forward: positions are given with a step; begin_step takes them"};
+  if (kind == source_kind::step && !options.positions.empty())
+    return {errc::shape, "forward: positions are given with a step; begin_step takes them"};
   if (failure f = check_positions({function, "positions"}, options.positions, {x.len, x.batch * x.len})) return f;
 
   if (options.lse.present()) {
@@ -77,7 +79,8 @@ failure check_kv_config(const char* holder, const attention_config& held, const 
   const auto differs = [&](const char* field, const std::string& came, const std::string& needed) {
     return failure{errc::config, "forward: " + std::string(holder) + " has " + field + " " + came + "; the module's is " + needed};
   };
-  if (held.num_kv_heads != module.num_kv_heads) return differs("num_kv_heads", std::to_string(held.num_kv_heads), std::to_string(module.num_kv_heads));
+  if (held.num_kv_heads != module.num_kv_heads)
+    return differs("num_kv_heads", std::to_string(held.num_kv_heads), std::to_string(module.num_kv_heads));
   if (held.head_dim != module.head_dim) return differs("head_dim", std::to_string(held.head_dim), std::to_string(module.head_dim));
   if (held.value_dim != module.value_dim) return differs("value_dim", std::to_string(held.value_dim), std::to_string(module.value_dim));
   if (held.kv_dtype != module.kv_dtype) return differs("kv_dtype", std::string(name_of(*held.kv_dtype)), std::string(name_of(*module.kv_dtype)));

@@ -20,8 +20,8 @@ failure check(const cache_limits& l) {
 
 index_t num_pages_for(const cache_limits& limits) {
   raise_if(check(limits));
-  // Each sequence wastes at most page_len - 1 slots of its last page. Forks that part in one step hold the page that they shared until it ends: a page
-  // more for every two sequences.
+  // Each sequence wastes at most page_len - 1 slots of its last page. Forks that part in one step hold the page that they shared until it ends: a
+  // page more for every two sequences.
   index_t slots = 0;
   if (!multiply_fits(limits.max_sequences, limits.page_len - 1, slots) || __builtin_add_overflow(slots, limits.max_tokens, &slots) ||
       __builtin_add_overflow(slots, limits.max_sequences / 2 * limits.page_len, &slots) ||
@@ -37,7 +37,8 @@ std::size_t cache_bytes(const attention_config& config, const cache_limits& limi
   const index_t layer = kv_bytes(kv_layout(c, c.num_kv_heads, limits.page_len), num_pages);
   index_t bytes = 0;
   if (!multiply_fits(layer, limits.num_layers, bytes))
-    raise(errc::capacity, "cache_limits: " + std::to_string(limits.num_layers) + " layers of " + std::to_string(layer) + " bytes; less than 2^63 is needed");
+    raise(errc::capacity,
+          "cache_limits: " + std::to_string(limits.num_layers) + " layers of " + std::to_string(layer) + " bytes; less than 2^63 is needed");
   return static_cast<std::size_t>(bytes);
 }
 

@@ -54,8 +54,10 @@ void page_pool::release(slot_state& slot) noexcept {
 }
 
 void page_pool::remove(int slot) noexcept {
-  if (open_) slots_[at(slot)].removed = true;
-  else release(slots_[at(slot)]);
+  if (open_)
+    slots_[at(slot)].removed = true;
+  else
+    release(slots_[at(slot)]);
 }
 
 void page_pool::release_removed() noexcept {
@@ -87,21 +89,22 @@ void page_pool::begin(std::span<const request> requests) {
     const auto where = [i] { return "kv_cache: begin_step entry " + std::to_string(i); };
     if (r.count < 0) raise(errc::shape, where() + " appends " + std::to_string(r.count) + " rows; 0 or more are needed");
     if (!r.positions.empty() && static_cast<index_t>(r.positions.size()) != r.count)
-      raise(errc::shape, where() + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) + " rows is needed");
+      raise(errc::shape, where() + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) +
+                             " rows is needed");
     for (const index_t p : r.positions)
-      if (p < 0 || p > max_position)
-        raise(errc::shape, where() + " has position " + std::to_string(p) + "; explicit positions are 0 to 2^62");
+      if (p < 0 || p > max_position) raise(errc::shape, where() + " has position " + std::to_string(p) + "; explicit positions are 0 to 2^62");
     for (std::size_t j = 0; j < i; ++j)
-      if (requests[j].slot == r.slot) raise(errc::shape, where() + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed");
+      if (requests[j].slot == r.slot)
+        raise(errc::shape, where() + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed");
   }
   open_ = true;
   for (const request& r : requests) {
     if (reserve(r)) continue;
     const index_t pages = ceil_div(kv_len(r.slot), page_len_), lacking_len = kv_len(r.slot);
     rollback();
-    raise(errc::capacity, "kv_cache: begin_step appends " + std::to_string(r.count) + " rows to a sequence of " + std::to_string(lacking_len) + " tokens (" +
-                              std::to_string(pages) + " pages of " + std::to_string(page_len_) + "); " + std::to_string(num_free_pages()) + " of " +
-                              std::to_string(num_pages()) + " pages are free for the whole step");
+    raise(errc::capacity, "kv_cache: begin_step appends " + std::to_string(r.count) + " rows to a sequence of " + std::to_string(lacking_len) +
+                              " tokens (" + std::to_string(pages) + " pages of " + std::to_string(page_len_) + "); " +
+                              std::to_string(num_free_pages()) + " of " + std::to_string(num_pages()) + " pages are free for the whole step");
   }
 }
 

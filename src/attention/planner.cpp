@@ -75,9 +75,8 @@ std::string explanation::text() const {
     return std::string(text);
   };
   return "backend    " + backend + ", " + instruction_set + ", " + std::to_string(num_workers) + " threads, numerics " + numerics + "\n" +
-         "attention  " + attention_kernel + "\n" +
-         "memory     weights " + mebibytes(weight_bytes) + ", workspace " + mebibytes(workspace_bytes) + ", keys and values " +
-         std::to_string(kv_bytes_per_token) + " bytes a token and layer, " + mebibytes(kv_bytes_read) + " read by this call\n";
+         "attention  " + attention_kernel + "\n" + "memory     weights " + mebibytes(weight_bytes) + ", workspace " + mebibytes(workspace_bytes) +
+         ", keys and values " + std::to_string(kv_bytes_per_token) + " bytes a token and layer, " + mebibytes(kv_bytes_read) + " read by this call\n";
 }
 
 }  // namespace v0

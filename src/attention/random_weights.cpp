@@ -24,7 +24,9 @@ double uniform(std::uint64_t seed, std::uint64_t parameter, std::uint64_t elemen
 }
 
 template <class T>
-T rounded(double x) { return static_cast<T>(x); }
+T rounded(double x) {
+  return static_cast<T>(x);
+}
 }  // namespace
 
 template <activation T>
@@ -37,7 +39,8 @@ owned_weights random_weights(const attention_config& config, std::uint64_t seed,
   const auto extent = [](index_t x) { return static_cast<double>(x); };
   // The full number of heads also for keys and values.
   const double input_bound = std::sqrt(3.0) * std::sqrt(2.0 / (extent(c.num_heads) * extent(c.head_dim) + extent(c.model_dim))) * how.init_gain;
-  const double output_bound = how.initialize_output_to_zero ? 0 : std::sqrt(6.0 / (extent(c.output_dim) * (extent(c.value_dim) + extent(c.num_heads))));
+  const double output_bound =
+      how.initialize_output_to_zero ? 0 : std::sqrt(6.0 / (extent(c.output_dim) * (extent(c.value_dim) + extent(c.num_heads))));
 
   owned_weights owned;
   std::uint64_t parameter = 0;
@@ -54,8 +57,10 @@ owned_weights random_weights(const attention_config& config, std::uint64_t seed,
     view = weight_view(owned.memory.back().data(), dtype_of<T>, std::span(shape.begin(), shape.size()));
   };
   attention_weights& w = owned.views;
-  if (how.kind == family::fused_qkv) add(w.w_qkv, {3, c.num_heads, c.head_dim, c.model_dim}, input_bound);
-  else add(w.w_q, {1, c.num_heads, c.head_dim, c.model_dim}, input_bound);
+  if (how.kind == family::fused_qkv)
+    add(w.w_qkv, {3, c.num_heads, c.head_dim, c.model_dim}, input_bound);
+  else
+    add(w.w_q, {1, c.num_heads, c.head_dim, c.model_dim}, input_bound);
   if (how.kind == family::q_and_kv) add(w.w_kv, {2, c.num_kv_heads, c.head_dim, c.model_dim}, input_bound);
   if (how.kind == family::q_k_v) {
     add(w.w_k, {c.num_kv_heads, c.head_dim, c.model_dim}, input_bound);

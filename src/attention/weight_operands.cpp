@@ -68,11 +68,20 @@ std::vector<double> sinks_of(const weight_view& sinks, dtype accumulator) {
     const index_t offset = i / o.dim * o.head_stride + i % o.dim * o.dim_stride;
     double x = 0;
     switch (o.type) {
-      case dtype::f64: x = static_cast<const double*>(o.data)[offset]; break;
-      case dtype::f32: x = static_cast<double>(static_cast<const float*>(o.data)[offset]); break;
-      case dtype::bf16: x = static_cast<double>(static_cast<float>(static_cast<const bf16*>(o.data)[offset])); break;
-      case dtype::f16: x = static_cast<double>(static_cast<float>(static_cast<const f16*>(o.data)[offset])); break;
-      default: break;  // check() lets only floating types through
+      case dtype::f64:
+        x = static_cast<const double*>(o.data)[offset];
+        break;
+      case dtype::f32:
+        x = static_cast<double>(static_cast<const float*>(o.data)[offset]);
+        break;
+      case dtype::bf16:
+        x = static_cast<double>(static_cast<float>(static_cast<const bf16*>(o.data)[offset]));
+        break;
+      case dtype::f16:
+        x = static_cast<double>(static_cast<float>(static_cast<const f16*>(o.data)[offset]));
+        break;
+      default:
+        break;  // check() lets only floating types through
     }
     values.push_back(accumulator == dtype::f64 ? x : static_cast<double>(static_cast<float>(x)));
   }

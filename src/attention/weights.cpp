@@ -82,8 +82,7 @@ weight_view::weight_view(const void* data, dtype type, std::span<const index_t> 
   std::copy(strides.begin(), strides.end(), strides_.begin());
 }
 
-weight_view::weight_view(const void* data, dtype type, std::span<const index_t> extents)
-    : weight_view(data, type, extents, extents) {
+weight_view::weight_view(const void* data, dtype type, std::span<const index_t> extents) : weight_view(data, type, extents, extents) {
   index_t stride = 1;
   for (int i = rank_ - 1; i >= 0; --i) {
     strides_[static_cast<std::size_t>(i)] = stride;
@@ -109,10 +108,9 @@ failure check(const attention_weights& w, const attention_config& c) {
   if (failure f = check_combination(w)) return f;
   const index_t heads = c.num_heads, kv_heads = c.num_kv_heads, d = c.head_dim, dv = c.value_dim, e = c.model_dim;
   if (w.w_qkv.present() && (d != dv || kv_heads != heads))
-    return wrong("w_qkv needs head_dim == value_dim and num_kv_heads == num_heads; config has " + std::to_string(d) + ", " + std::to_string(dv) + ", " +
-                 std::to_string(kv_heads) + ", " + std::to_string(heads));
-  if (w.w_kv.present() && d != dv)
-    return wrong("w_kv needs head_dim == value_dim; config has " + std::to_string(d) + " and " + std::to_string(dv));
+    return wrong("w_qkv needs head_dim == value_dim and num_kv_heads == num_heads; config has " + std::to_string(d) + ", " + std::to_string(dv) +
+                 ", " + std::to_string(kv_heads) + ", " + std::to_string(heads));
+  if (w.w_kv.present() && d != dv) return wrong("w_kv needs head_dim == value_dim; config has " + std::to_string(d) + " and " + std::to_string(dv));
   if (failure f = check_one("w_qkv", w.w_qkv, {3, heads, d, e})) return f;
   if (failure f = check_one("w_q", w.w_q, {1, heads, d, e})) return f;
   if (failure f = check_one("w_kv", w.w_kv, {2, kv_heads, d, e})) return f;
@@ -138,7 +136,8 @@ failure check(const attention_weights& w, const attention_config& c) {
   } const matrices[] = {{"w_kv", w.w_kv}, {"w_k", w.w_k}, {"w_v", w.w_v}, {"w_out", w.w_out}};
   for (const auto& [name, view] : matrices)
     if (view.present() && view.type() != type)
-      return wrong(std::string(name) + " has dtype " + std::string(name_of(view.type())) + "; the query weights' " + std::string(name_of(type)) + " is needed");
+      return wrong(std::string(name) + " has dtype " + std::string(name_of(view.type())) + "; the query weights' " + std::string(name_of(type)) +
+                   " is needed");
   return {};
 }
 

@@ -21,18 +21,30 @@ io_error::io_error(const std::string& message, const std::string& path, int erro
 
 void raise(errc code, const std::string& message) {
   switch (code) {
-    case errc::config: throw config_error(message);
-    case errc::shape: throw shape_error(message);
-    case errc::capacity: throw capacity_error(message);
-    case errc::range: throw range_error(message);
-    case errc::state: throw state_error(message);
-    case errc::format: throw format_error(message);
-    case errc::checksum: throw checksum_error(message);
-    case errc::version: throw version_error(message);
-    case errc::cuda: throw cuda_error(message);
-    case errc::comm: throw comm_error(message);
-    case errc::io: throw io_error(message, {}, 0);
-    case errc::none: break;
+    case errc::config:
+      throw config_error(message);
+    case errc::shape:
+      throw shape_error(message);
+    case errc::capacity:
+      throw capacity_error(message);
+    case errc::range:
+      throw range_error(message);
+    case errc::state:
+      throw state_error(message);
+    case errc::format:
+      throw format_error(message);
+    case errc::checksum:
+      throw checksum_error(message);
+    case errc::version:
+      throw version_error(message);
+    case errc::cuda:
+      throw cuda_error(message);
+    case errc::comm:
+      throw comm_error(message);
+    case errc::io:
+      throw io_error(message, {}, 0);
+    case errc::none:
+      break;
   }
   throw error(code, message);
 }

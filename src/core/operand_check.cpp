@@ -51,12 +51,12 @@ failure check_input(argument what, const operand& o, const operand_shape& needed
     const auto came = [&d] { return std::string("has extent ") + std::to_string(d.extent) + " (" + d.name + ")"; };
     if (d.extent < 0) return shape(what, came() + "; extents may not be negative");
     if (d.needed >= 0 && d.extent != d.needed) return shape(what, came() + "; " + std::to_string(d.needed) + " is needed");
-    if (d.stride < 0)
-      return shape(what, std::string("has stride ") + std::to_string(d.stride) + " (" + d.name + "); strides may not be negative");
+    if (d.stride < 0) return shape(what, std::string("has stride ") + std::to_string(d.stride) + " (" + d.name + "); strides may not be negative");
   }
   if (is_empty(o)) return {};
-  if (o.data == nullptr) return shape(what, "is null; " + std::to_string(o.batch) + " x " + std::to_string(o.len) + " x " + std::to_string(o.heads) +
-                                                " x " + std::to_string(o.dim) + " elements are needed");
+  if (o.data == nullptr)
+    return shape(what, "is null; " + std::to_string(o.batch) + " x " + std::to_string(o.len) + " x " + std::to_string(o.heads) + " x " +
+                           std::to_string(o.dim) + " elements are needed");
   index_t count = 1, bytes = 0;
   for (const auto& d : dims)
     if (!multiply_fits(count, d.extent, count)) return shape(what, "has more than 2^63 - 1 elements");

@@ -95,7 +95,8 @@ reduced_angle reduce_large(double x) {
   if (above_half) fraction = -fraction, ++quadrant;  // the nearest quadrant; the rest is negative
 
   fraction_high = static_cast<std::uint64_t>(fraction >> 64);
-  const int zeros = fraction_high != 0 ? std::countl_zero(fraction_high) : 64 + std::countl_zero(static_cast<std::uint64_t>(fraction));
+  // No double is a multiple of pi/2, so that the fraction is never 0.
+  const int zeros = fraction_high != 0 ? std::countl_zero(fraction_high) : 64 + std::countl_zero(static_cast<std::uint64_t>(fraction) | 1);
   fraction <<= zeros;
   const double unit = std::bit_cast<double>(static_cast<std::uint64_t>(1023 - 53 - zeros) << 52);
   const double leading = static_cast<double>(static_cast<std::uint64_t>(fraction >> 75)) * unit;

@@ -12,8 +12,8 @@ constexpr const char* function = "attend";
 
 failure check_per_head(const char* name, std::size_t count, index_t num_heads) {
   if (count == 0 || static_cast<index_t>(count) == num_heads) return {};
-  return {errc::shape, std::string(function) + ": " + name + " has " + std::to_string(count) + " entries; one for each of " + std::to_string(num_heads) +
-                           " heads is needed"};
+  return {errc::shape, std::string(function) + ": " + name + " has " + std::to_string(count) + " entries; one for each of " +
+                           std::to_string(num_heads) + " heads is needed"};
 }
 }  // namespace
 
@@ -29,10 +29,11 @@ failure check_attend(const attend_operands& call, const attend_options& options)
   if (failure f = check_input({function, "v"}, v, {.batch = q.batch, .len = k.len, .heads = k.heads})) return f;
   if (failure f = check_output({function, "out"}, out, {q.batch, q.len, q.heads, v.dim})) return f;
   if (q.dim < 1 || v.dim < 1 || q.heads < 1 || k.heads < 1)
-    return {errc::shape, std::string(function) + ": heads and dim must be at least 1; q has " + std::to_string(q.heads) + " x " + std::to_string(q.dim) +
-                             ", v has " + std::to_string(v.heads) + " x " + std::to_string(v.dim)};
+    return {errc::shape, std::string(function) + ": heads and dim must be at least 1; q has " + std::to_string(q.heads) + " x " +
+                             std::to_string(q.dim) + ", v has " + std::to_string(v.heads) + " x " + std::to_string(v.dim)};
   if (q.heads % k.heads != 0)
-    return {errc::shape, std::string(function) + ": k has " + std::to_string(k.heads) + " heads; a divisor of q's " + std::to_string(q.heads) + " is needed"};
+    return {errc::shape,
+            std::string(function) + ": k has " + std::to_string(k.heads) + " heads; a divisor of q's " + std::to_string(q.heads) + " is needed"};
   if (lse.heads != 0 && lse.dim != 0) {
     if (failure f = check_output({function, "lse"}, lse, {q.batch, q.len, q.heads, 1})) return f;
     for (const auto& [name, in] : {std::pair{"q", q}, {"k", k}, {"v", v}, {"out", out}})
@@ -44,7 +45,8 @@ failure check_attend(const attend_operands& call, const attend_options& options)
   if (failure f = check_per_head("alibi_slopes", options.alibi_slopes.size(), q.heads)) return f;
   if (failure f = check_per_head("sink_logits", options.sink_logits.size(), q.heads)) return f;
   if (failure f = check_kv_lens(function, options.kv_lens, q.batch, k.len)) return f;
-  if (options.mask.rank() == 2) return {errc::shape, std::string(function) + ": mask has rank 2; [batch | 1, heads | 1, q_len | 1, kv_len] is needed"};
+  if (options.mask.rank() == 2)
+    return {errc::shape, std::string(function) + ": mask has rank 2; [batch | 1, heads | 1, q_len | 1, kv_len] is needed"};
   if (failure f = check_mask(function, options.mask, {q.batch, q.heads, q.len, k.len}, accumulator_of(q.type))) return f;
   if (failure f = check_positions({function, "q_positions"}, options.q_positions, {q.len, q.batch * q.len})) return f;
   return check_positions({function, "k_positions"}, options.k_positions, {k.len});
@@ -76,7 +78,8 @@ attend_params make_attend_params(const attend_operands& call, const attend_optio
   const window_sides sides = sides_of(options.window, options.causal);
   p.window_left = sides.left, p.window_right = sides.right;
   p.mask = options.mask.params();
-  if (options.dropout && options.dropout_p > 0) p.dropout_p = options.dropout_p, p.dropout_seed = options.dropout->seed, p.dropout_offset = options.dropout->offset;
+  if (options.dropout && options.dropout_p > 0)
+    p.dropout_p = options.dropout_p, p.dropout_seed = options.dropout->seed, p.dropout_offset = options.dropout->offset;
   return p;
 }
 }  // namespace detail

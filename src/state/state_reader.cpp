@@ -208,7 +208,7 @@ attention_weights state_reader::weights() const {
 
 std::vector<index_t> state_reader::positions(index_t sequence) const {
   const safetensors::tensor stored = contents_->file->at(positions_name(sequence)), first = contents_->file->at(first_index_name(sequence));
-  const std::vector<index_t> positions = stored.copy<index_t>();
+  std::vector<index_t> positions = stored.copy<index_t>();
   for (std::size_t i = 0; i < positions.size(); ++i)
     if (positions[i] < 0 || positions[i] > max_position)
       contents_->refuse("tensor " + in_quotes(stored.name) + ": position " + std::to_string(positions[i]) + " of token " + std::to_string(i) +

@@ -56,8 +56,10 @@ TEST(page_pool, random_forks_truncations_steps_and_rollbacks_match_a_vector_per_
     for (int action = 0; action < 300; ++action) {
       const index_t choice = below(8);
       if (model.empty() || choice == 0) {
-        if (pool.num_sequences() < pool.max_sequences()) model[pool.add()] = {};
-        else EXPECT_THROW(pool.add(), rapt::capacity_error);
+        if (pool.num_sequences() < pool.max_sequences())
+          model[pool.add()] = {};
+        else
+          EXPECT_THROW(pool.add(), rapt::capacity_error);
       } else if (choice == 1 && pool.num_sequences() < pool.max_sequences()) {
         const int from = any();
         model[pool.fork(from)] = model[from];

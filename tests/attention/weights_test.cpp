@@ -19,11 +19,12 @@ std::vector<float> random_floats(std::size_t count, std::uint64_t seed) {
   return x;
 }
 
-constexpr index_t e = 12, h = 3, d = 4, kv_heads = 3, o = 12;
+constexpr index_t e = 12, h = 3, d = 4, o = 12;
 const rapt::attention_config config{.model_dim = e, .num_heads = h, .head_dim = d};
 
 struct fixed_weights {
-  std::vector<float> qkv = random_floats(3 * h * d * e, 1), out = random_floats(h * d * o, 2), b_qkv = random_floats(3 * h * d, 3), b_out = random_floats(o, 4);
+  std::vector<float> qkv = random_floats(3 * h * d * e, 1), out = random_floats(h * d * o, 2), b_qkv = random_floats(3 * h * d, 3),
+                     b_out = random_floats(o, 4);
   const float* q() const { return qkv.data(); }
   const float* k() const { return qkv.data() + h * d * e; }
   const float* v() const { return qkv.data() + 2 * h * d * e; }
@@ -31,7 +32,8 @@ struct fixed_weights {
 
 TEST(attention_weights, every_violation_is_config_error_naming_the_two_fields) {
   const fixed_weights w;
-  const weight_view qkv = view(w.q(), 3, h, d, e), q = view(w.q(), 1, h, d, e), kv = view(w.k(), 2, h, d, e), k = view(w.k(), h, d, e), out = view(w.out.data(), h, d, o);
+  const weight_view qkv = view(w.q(), 3, h, d, e), q = view(w.q(), 1, h, d, e), kv = view(w.k(), 2, h, d, e), k = view(w.k(), h, d, e),
+                    out = view(w.out.data(), h, d, o);
   const weight_view bias = view(w.b_qkv.data(), h, d);
   struct {
     const char *a, *b;
@@ -60,7 +62,8 @@ TEST(attention_weights, every_violation_is_config_error_naming_the_two_fields) {
     EXPECT_NE(found.message.find(b.b), std::string::npos) << found.message;
   }
   EXPECT_FALSE(rapt::check({.w_q = q, .w_out = out}, rapt::resolve(config)));
-  const rapt::failure narrow = rapt::check({.w_qkv = qkv, .w_out = out}, rapt::resolve({.model_dim = e, .num_heads = h, .num_kv_heads = 1, .head_dim = d}));
+  const rapt::failure narrow =
+      rapt::check({.w_qkv = qkv, .w_out = out}, rapt::resolve({.model_dim = e, .num_heads = h, .num_kv_heads = 1, .head_dim = d}));
   EXPECT_NE(narrow.message.find("num_kv_heads"), std::string::npos);
 }
 
@@ -81,14 +84,31 @@ TEST(attention_weights, torch_hugging_face_and_tabpfn_layouts_of_the_same_number
   const float* const bq = w.b_qkv.data();
   const weight_view b_out = view(w.b_out.data(), o), o_view = view(o_proj.data(), o, h * d);
 
-  const std::vector<float> fused = run({.w_qkv = view(w.q(), 3, h, d, e), .w_out = view(w.out.data(), h, d, o), .b_qkv = view(bq, 3, h, d), .b_out = b_out});
-  const auto separate = run({.w_q = view(w.q(), 1, h, d, e), .w_k = view(w.k(), h, d, e), .w_v = view(w.v(), h, d, e), .w_out = view(w.out.data(), h, d, o),
-                             .b_q = view(bq, 1, h, d), .b_k = view(bq + h * d, h, d), .b_v = view(bq + 2 * h * d, h, d), .b_out = b_out});
-  const auto q_and_kv = run({.w_q = view(w.q(), 1, h, d, e), .w_kv = view(w.k(), 2, h, d, e), .w_out = view(w.out.data(), h, d, o), .b_q = view(bq, 1, h, d),
-                             .b_kv = view(bq + h * d, 2, h, d), .b_out = b_out});
+  const std::vector<float> fused =
+      run({.w_qkv = view(w.q(), 3, h, d, e), .w_out = view(w.out.data(), h, d, o), .b_qkv = view(bq, 3, h, d), .b_out = b_out});
+  const auto separate = run({.w_q = view(w.q(), 1, h, d, e),
+                             .w_k = view(w.k(), h, d, e),
+                             .w_v = view(w.v(), h, d, e),
+                             .w_out = view(w.out.data(), h, d, o),
+                             .b_q = view(bq, 1, h, d),
+                             .b_k = view(bq + h * d, h, d),
+                             .b_v = view(bq + 2 * h * d, h, d),
+                             .b_out = b_out});
+  const auto q_and_kv = run({.w_q = view(w.q(), 1, h, d, e),
+                             .w_kv = view(w.k(), 2, h, d, e),
+                             .w_out = view(w.out.data(), h, d, o),
+                             .b_q = view(bq, 1, h, d),
+                             .b_kv = view(bq + h * d, 2, h, d),
+                             .b_out = b_out});
   const auto torch = run(rapt::torch_weights(view(w.q(), 3 * h * d, e), view(bq, 3 * h * d), o_view, b_out));
-  const auto hugging_face = run(rapt::hugging_face_weights({.q_proj = view(w.q(), h * d, e), .k_proj = view(w.k(), h * d, e), .v_proj = view(w.v(), h * d, e), .o_proj = o_view,
-                                                            .q_bias = view(bq, h * d), .k_bias = view(bq + h * d, h * d), .v_bias = view(bq + 2 * h * d, h * d), .o_bias = b_out}));
+  const auto hugging_face = run(rapt::hugging_face_weights({.q_proj = view(w.q(), h * d, e),
+                                                            .k_proj = view(w.k(), h * d, e),
+                                                            .v_proj = view(w.v(), h * d, e),
+                                                            .o_proj = o_view,
+                                                            .q_bias = view(bq, h * d),
+                                                            .k_bias = view(bq + h * d, h * d),
+                                                            .v_bias = view(bq + 2 * h * d, h * d),
+                                                            .o_bias = b_out}));
   EXPECT_EQ(fused, separate);
   EXPECT_EQ(fused, q_and_kv);
   EXPECT_EQ(fused, torch);

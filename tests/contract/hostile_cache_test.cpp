@@ -106,9 +106,11 @@ TEST(hostile, hostile_43_the_same_pages_twice_for_writing) {
   expect_refused<rapt::state_error>(rig.watch(), [&] { rig.cache.begin_step({{rig.a, 1}, {foreign, 1}}); });
   expect_refused<rapt::shape_error>(rig.watch(), [&] { rig.cache.begin_step({{rig.a, 0}, {rig.b, 0}, {rig.a, 0}, {rig.b, 0}}); });
   std::vector<std::byte> k(100'000), v(100'000);
-  for (const auto& [layer, first, count] :
-       {std::tuple<index_t, index_t, index_t>{2, 0, 1}, {-1, 0, 1}, {0, -1, 2}, {0, 0, 21}, {0, 20, 1}, {0, 0, -1}, {0, largest, 1}, {0, 1, largest}})
-    expect_refused<rapt::range_error>(rig.watch(), [&] { rig.cache.export_layer(rig.ctx, rig.a, layer, first, count, k.data(), v.data()); });
+  struct part {
+    index_t layer, first, count;
+  };
+  for (const part& p : {part{2, 0, 1}, {-1, 0, 1}, {0, -1, 2}, {0, 0, 21}, {0, 20, 1}, {0, 0, -1}, {0, largest, 1}, {0, 1, largest}})
+    expect_refused<rapt::range_error>(rig.watch(), [&] { rig.cache.export_layer(rig.ctx, rig.a, p.layer, p.first, p.count, k.data(), v.data()); });
   expect_refused<rapt::range_error>(rig.watch(), [&] { rig.cache.export_layer(rig.ctx, foreign, 0, 0, 0, k.data(), v.data()); });
 }
 

@@ -38,7 +38,8 @@ class module_comparison {
       const rapt::multi_head_attention<T> module(ctx, config_, weights_.views);
       std::vector<T> got(y.size());
       std::vector<A> got_lse(lse.size());
-      const auto x = rapt::view(x_.data(), len_, config_.model_dim), keys = rapt::view(x_kv.data(), kv_len, config_.model_dim);
+      const auto x = rapt::view(x_.data(), len_, config_.model_dim);
+      const auto keys = rapt::view(x_kv.data(), kv_len, config_.model_dim);
       const auto out = rapt::view(got.data(), len_, config_.output_dim);
       const rapt::forward_options options{.residual = residual_, .lse = rapt::view(got_lse.data(), config_.num_heads, len_)};
       const auto check = [&](const char* what) {

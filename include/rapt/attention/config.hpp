@@ -18,12 +18,12 @@ struct qk_norm_config {
 
 /// Zeros and empty optionals take the default that stands beside them; resolve() fills them in.
 struct attention_config {
-  index_t model_dim = 0;     ///< width of x (and x_kv)
+  index_t model_dim = 0;  ///< width of x (and x_kv)
   index_t num_heads = 0;
-  index_t num_kv_heads = 0;  ///< divides num_heads; default num_heads
-  index_t head_dim = 0;      ///< of queries and keys; default model_dim / num_heads
-  index_t value_dim = 0;     ///< of values; default head_dim
-  index_t output_dim = 0;    ///< width of y; default model_dim
+  index_t num_kv_heads = 0;                            ///< divides num_heads; default num_heads
+  index_t head_dim = 0;                                ///< of queries and keys; default model_dim / num_heads
+  index_t value_dim = 0;                               ///< of values; default head_dim
+  index_t output_dim = 0;                              ///< width of y; default model_dim
   std::optional<double> softmax_scale = std::nullopt;  ///< multiplies q.k; default 1 / sqrt(head_dim); 0 and negative are legal
   bool causal = false;
   rapt::window window = {};

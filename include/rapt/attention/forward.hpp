@@ -20,13 +20,13 @@ struct forward_module {
 
 /// Where keys and values of a piece of work are kept and read.
 struct forward_kv {
-  packed_kv layout;                        ///< not present: scratch of this call, laid out for kv_len
-  packed_kv first_head;                    ///< store with first_head_only: head 0 goes here too; not present: not wanted
-  index_t first_page = 0;                  ///< page of the chunk's first batch row
-  index_t kv_len = 0;                      ///< keys per batch row (step: unused)
-  bool first_head_only = false;            ///< project only head 0
+  packed_kv layout;                          ///< not present: scratch of this call, laid out for kv_len
+  packed_kv first_head;                      ///< store with first_head_only: head 0 goes here too; not present: not wanted
+  index_t first_page = 0;                    ///< page of the chunk's first batch row
+  index_t kv_len = 0;                        ///< keys per batch row (step: unused)
+  bool first_head_only = false;              ///< project only head 0
   const sequence_rows* step_rows = nullptr;  ///< append and step: packed rows per sequence, kv_len as before the call
-  index_t num_sequences = 0;               ///< of step_rows
+  index_t num_sequences = 0;                 ///< of step_rows
 };
 
 /// Rows first.. of a batch, for chunked calls.
@@ -54,8 +54,16 @@ template <class Backend>
 class forward_pipeline {
  public:
   using context = typename Backend::context;
-  forward_pipeline(context& ctx, const forward_module& module, const forward_call& call, const forward_options& options, const operand& x_kv, source_kind kind)
-      : ctx_(ctx), m_(module), c_(module.config), call_(call), options_(options), x_kv_(x_kv), kind_(kind), accumulator_(accumulator_of(module.activations)) {}
+  forward_pipeline(context& ctx, const forward_module& module, const forward_call& call, const forward_options& options, const operand& x_kv,
+                   source_kind kind)
+      : ctx_(ctx),
+        m_(module),
+        c_(module.config),
+        call_(call),
+        options_(options),
+        x_kv_(x_kv),
+        kind_(kind),
+        accumulator_(accumulator_of(module.activations)) {}
 
   /// first_row: of the batch, where the call is cut into chunks.
   void run(workspace& scratch, forward_kv kv, index_t first_row, index_t num_rows) const {
@@ -173,7 +181,8 @@ class forward_pipeline {
     p.window_left = c_.window.left.value_or(no_window);
     p.window_right = c_.causal ? 0 : c_.window.right.value_or(no_window);
     p.mask = options_.mask.params();
-    if (options_.dropout && c_.dropout_p > 0) p.dropout_p = c_.dropout_p, p.dropout_seed = options_.dropout->seed, p.dropout_offset = options_.dropout->offset;
+    if (options_.dropout && c_.dropout_p > 0)
+      p.dropout_p = c_.dropout_p, p.dropout_seed = options_.dropout->seed, p.dropout_offset = options_.dropout->offset;
     const bool packed_mask = options_.mask.rank() == 2;
     for (index_t s = 0; s < p.num_sequences; ++s) {
       if (streams()) {
@@ -217,8 +226,8 @@ class forward_pipeline {
 
 /// The whole call, chunk by chunk. With a measuring workspace nothing runs.
 template <class Backend>
-void run_forward(typename Backend::context& ctx, const forward_module& module, const forward_call& call, const forward_options& options, const operand& x_kv,
-                 source_kind kind, const forward_kv& kv, workspace& scratch) {
+void run_forward(typename Backend::context& ctx, const forward_module& module, const forward_call& call, const forward_options& options,
+                 const operand& x_kv, source_kind kind, const forward_kv& kv, workspace& scratch) {
   const forward_pipeline<Backend> pipeline(ctx, module, call, options, x_kv, kind);
   const bool streams = kind == source_kind::append || kind == source_kind::step;
   const index_t chunk = streams ? call.x.batch : std::max<index_t>(1, ceil_div(call.x.batch, options.num_chunks));

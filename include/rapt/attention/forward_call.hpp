@@ -11,8 +11,8 @@ class lse_output {
  public:
   lse_output() = default;
   template <class A, int Rank, class Space>
-    requires((std::same_as<A, float> || std::same_as<A, double>) && (Rank == 2 || Rank == 3))
-  lse_output(const tensor_view<A, Rank, Space>& lse) : operand_(lse_operand_of(lse)), present_(true) {}
+  requires((std::same_as<A, float> || std::same_as<A, double>)&&(Rank == 2 || Rank == 3)) lse_output(const tensor_view<A, Rank, Space>& lse)
+      : operand_(lse_operand_of(lse)), present_(true) {}
   bool present() const { return present_; }
   const operand& get() const { return operand_; }
 
@@ -63,8 +63,11 @@ failure check_forward(const module_traits& module, const forward_call& call, con
   const attention_config& c = *module.config;
   index_t kv_len = call.x.len;
   switch (source.kind) {
-    case source_kind::self: break;
-    case source_kind::cross: kv_len = source.x_kv.len; break;
+    case source_kind::self:
+      break;
+    case source_kind::cross:
+      kv_len = source.x_kv.len;
+      break;
     case source_kind::store:
       kv_len = source.x_kv.len;
       if (failure f = source.projected->check_writable()) return f;
@@ -76,18 +79,20 @@ failure check_forward(const module_traits& module, const forward_call& call, con
       if (kv.empty()) return {errc::state, "forward: stored(kv) holds nothing yet; store into it first"};
       if (failure f = check_kv_config("projected_kv", kv.config(), c)) return f;
       if (kv.batch() != call.x.batch)
-        return {errc::shape, "forward: x has batch " + std::to_string(call.x.batch) + "; the stored keys and values have " + std::to_string(kv.batch())};
+        return {errc::shape,
+                "forward: x has batch " + std::to_string(call.x.batch) + "; the stored keys and values have " + std::to_string(kv.batch())};
       if (failure f = check_outside(call.y, options.lse, kv.layout().base, kv.bytes())) return f;
       if (!kv.made_by().empty() && !(kv.made_by() == module.made_by) && !options.accept_other_weights)
-        return {errc::config, "forward: stored keys and values were made by weights " + kv.made_by().hex() + "; this module's are " + module.made_by.hex() +
-                                  " (forward_options.accept_other_weights allows it)"};
+        return {errc::config, "forward: stored keys and values were made by weights " + kv.made_by().hex() + "; this module's are " +
+                                  module.made_by.hex() + " (forward_options.accept_other_weights allows it)"};
       break;
     }
     case source_kind::append: {
       if (failure f = check_kv_config("kv_cache", source.cache->config(), c)) return f;
       if (failure f = check_outside(call.y, options.lse, source.cache->data(), source.cache->bytes())) return f;
       if (source.cache->limits().num_layers != 1)
-        return {errc::state, "forward: append needs a cache of one layer; this one has " + std::to_string(source.cache->limits().num_layers) + " (begin_step serves them)"};
+        return {errc::state, "forward: append needs a cache of one layer; this one has " + std::to_string(source.cache->limits().num_layers) +
+                                 " (begin_step serves them)"};
       if (call.x.batch != 1) return {errc::shape, "forward: append takes one sequence; x has batch " + std::to_string(call.x.batch)};
       const fingerprint& stamp = source.cache->layer_fingerprint(0);
       if (!stamp.empty() && !(stamp == module.made_by) && !options.accept_other_weights)
@@ -104,11 +109,12 @@ failure check_forward(const module_traits& module, const forward_call& call, con
         return {errc::shape, "forward: x has " + std::to_string(call.x.len) + " rows; the step has " + std::to_string(core.num_rows)};
       if (!call.packed) {
         if (call.x.batch != static_cast<index_t>(core.rows.size()))
-          return {errc::shape, "forward: x has batch " + std::to_string(call.x.batch) + "; the step has " + std::to_string(core.rows.size()) + " sequences"};
+          return {errc::shape,
+                  "forward: x has batch " + std::to_string(call.x.batch) + "; the step has " + std::to_string(core.rows.size()) + " sequences"};
         for (const sequence_rows& rows : core.rows)
           if (rows.num_rows != call.x.len)
-            return {errc::shape, "forward: x has " + std::to_string(call.x.len) + " rows for each sequence; the step has one with " + std::to_string(rows.num_rows) +
-                                     " (packed rows serve sequences of different lengths)"};
+            return {errc::shape, "forward: x has " + std::to_string(call.x.len) + " rows for each sequence; the step has one with " +
+                                     std::to_string(rows.num_rows) + " (packed rows serve sequences of different lengths)"};
       }
       break;
     }

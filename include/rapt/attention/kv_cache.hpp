@@ -14,16 +14,16 @@ inline namespace v0 {
 
 struct cache_limits {
   index_t num_layers = 1;
-  index_t max_tokens = 0;     ///< over all sequences, however they are spread; forks share pages until they differ
+  index_t max_tokens = 0;  ///< over all sequences, however they are spread; forks share pages until they differ
   index_t max_sequences = 1;
-  index_t page_len = 64;      ///< tokens in a page, a multiple of 16
+  index_t page_len = 64;              ///< tokens in a page, a multiple of 16
   std::span<std::byte> storage = {};  ///< memory of the backend for keys and values, cache_bytes() large, 64-byte aligned; default: the cache's own
 };
 
 /// Pages that hold max_tokens tokens spread over max_sequences sequences in any way. Throws config_error or capacity_error.
 RAPT_API index_t num_pages_for(const cache_limits& limits);
-/// Bytes of keys and values that a cache of this config (kv_dtype set) and limits takes; exact. The books (page tables, positions) are extra: 12 bytes
-/// a page, 8 a token.
+/// Bytes of keys and values that a cache of this config (kv_dtype set) and limits takes; exact. The books (page tables, positions) are extra: 12
+/// bytes a page, 8 a token.
 RAPT_API std::size_t cache_bytes(const attention_config& config, const cache_limits& limits);
 
 template <class Backend>
@@ -38,7 +38,7 @@ struct cache_core {
   cache_limits limits;
   page_pool pool;
   buffer memory;
-  packed_kv layout;         ///< of layer 0
+  packed_kv layout;  ///< of layer 0
   index_t layer_bytes = 0;
   std::string numerics;
   std::vector<fingerprint> fingerprints;  ///< per layer; empty: nothing appended yet
@@ -47,7 +47,7 @@ struct cache_core {
   std::vector<page_pool::request> requests;
   std::vector<sequence_rows> rows;
   std::vector<index_t> row_positions;
-  std::vector<fingerprint> forwarded;      ///< per layer: whose forward has run
+  std::vector<fingerprint> forwarded;  ///< per layer: whose forward has run
   index_t num_rows = 0, next_layer = 0;
   bool positions_are_default = true;
 };
@@ -142,7 +142,8 @@ class basic_step {
   void commit() {
     detail::cache_core<Backend>& c = core("commit");
     if (c.next_layer != c.limits.num_layers)
-      raise(errc::state, "step: commit before layer " + std::to_string(c.next_layer) + " was forwarded; the cache has " + std::to_string(c.limits.num_layers) + " layers");
+      raise(errc::state, "step: commit before layer " + std::to_string(c.next_layer) + " was forwarded; the cache has " +
+                             std::to_string(c.limits.num_layers) + " layers");
     if (c.num_rows > 0)
       for (std::size_t l = 0; l < c.fingerprints.size(); ++l) c.fingerprints[l] = c.forwarded[l];
     c.pool.commit();
@@ -161,8 +162,8 @@ class basic_step {
       return {errc::state, "step: layer " + std::to_string(layer) + " is forwarded; layer " + std::to_string(c.next_layer) + " is next"};
     const fingerprint& stamp = c.fingerprints[static_cast<std::size_t>(layer)];
     if (!stamp.empty() && !(stamp == made_by) && !accept_other_weights)
-      return {errc::config, "step: layer " + std::to_string(layer) + " holds keys and values of weights " + stamp.hex() + "; this module's are " + made_by.hex() +
-                                " (forward_options.accept_other_weights allows it)"};
+      return {errc::config, "step: layer " + std::to_string(layer) + " holds keys and values of weights " + stamp.hex() + "; this module's are " +
+                                made_by.hex() + " (forward_options.accept_other_weights allows it)"};
     return {};
   }
   /// Copies the layer's shared pages that the step will write: before the layer's first write.
@@ -170,7 +171,8 @@ class basic_step {
     const detail::cache_core<Backend>& c = core("forward");
     std::byte* const base = c.layout.base + layer * c.layer_bytes;
     const auto bytes = static_cast<std::size_t>(c.layout.page_bytes);
-    for (const page_pool::page_copy& copy : c.pool.copies()) Backend::copy(ctx, base + copy.to * c.layout.page_bytes, base + copy.from * c.layout.page_bytes, bytes);
+    for (const page_pool::page_copy& copy : c.pool.copies())
+      Backend::copy(ctx, base + copy.to * c.layout.page_bytes, base + copy.from * c.layout.page_bytes, bytes);
   }
   void mark_forwarded(index_t layer, const fingerprint& made_by) {
     core_->forwarded[static_cast<std::size_t>(layer)] = made_by;
@@ -206,8 +208,21 @@ class basic_kv_cache {
     if (reinterpret_cast<std::uintptr_t>(limits.storage.data()) % workspace::alignment != 0)
       raise(errc::shape, "kv_cache: storage is not 64-byte aligned");
     const index_t num_pages = num_pages_for(limits);
-    core_ = std::make_shared<core>(core{resolved, limits, page_pool(num_pages, limits.page_len, limits.max_sequences), {}, {}, 0, std::string(ctx.numerics()),
-                                        std::vector<fingerprint>(static_cast<std::size_t>(limits.num_layers)), {}, {}, {}, {}, 0, 0, true});
+    core_ = std::make_shared<core>(core{resolved,
+                                        limits,
+                                        page_pool(num_pages, limits.page_len, limits.max_sequences),
+                                        {},
+                                        {},
+                                        0,
+                                        std::string(ctx.numerics()),
+                                        std::vector<fingerprint>(static_cast<std::size_t>(limits.num_layers)),
+                                        {},
+                                        {},
+                                        {},
+                                        {},
+                                        0,
+                                        0,
+                                        true});
     core_->memory = limits.storage.empty() ? Backend::allocate(ctx, bytes) : buffer(limits.storage.data(), bytes, nullptr);
     core_->layout = kv_layout(resolved, resolved.num_kv_heads, limits.page_len);
     core_->layout.base = core_->memory.data();
@@ -226,11 +241,13 @@ class basic_kv_cache {
     core& c = checked("begin_step");
     if (c.pool.step_is_open()) raise(errc::state, "kv_cache: begin_step while a step is open; commit it or let it go first");
     if (static_cast<index_t>(entries.size()) > c.limits.max_sequences)
-      raise(errc::shape, "kv_cache: begin_step has " + std::to_string(entries.size()) + " entries; the cache has at most " + std::to_string(c.limits.max_sequences) + " sequences");
+      raise(errc::shape, "kv_cache: begin_step has " + std::to_string(entries.size()) + " entries; the cache has at most " +
+                             std::to_string(c.limits.max_sequences) + " sequences");
     c.requests.clear();
     for (const entry& e : entries) {
       if (e.sequence.core_ != core_)
-        raise(errc::state, "kv_cache: begin_step entry " + std::to_string(c.requests.size()) + " names a sequence of another cache, or one that was moved from");
+        raise(errc::state,
+              "kv_cache: begin_step entry " + std::to_string(c.requests.size()) + " names a sequence of another cache, or one that was moved from");
       c.requests.push_back({e.sequence.slot_, e.count, e.positions});
     }
     c.pool.begin(c.requests);
@@ -260,8 +277,8 @@ class basic_kv_cache {
   void export_layer(typename Backend::context& ctx, const sequence_type& s, index_t layer, index_t first, index_t count, void* k, void* v) const {
     checked("export_layer");
     if (s.core_ != core_ || layer < 0 || layer >= core_->limits.num_layers || first < 0 || count < 0 || count > s.kv_len() - first)
-      raise(errc::range, "kv_cache: export of tokens " + std::to_string(first) + " + " + std::to_string(count) + " of layer " + std::to_string(layer) +
-                             "; they must exist in a sequence of this cache");
+      raise(errc::range, "kv_cache: export of tokens " + std::to_string(first) + " + " + std::to_string(count) + " of layer " +
+                             std::to_string(layer) + "; they must exist in a sequence of this cache");
     Backend::export_kv(ctx, {layer_base(layer), core_->pool.pages(s.slot_), 0, first, count, k, v});
   }
   /// The bits of one layer for every entry of an open step, in order of layers; stands in for a forward. `made_by` stamps the layer at commit.
@@ -273,7 +290,8 @@ class basic_kv_cache {
     step.copy_shared_pages(ctx, layer);
     for (std::size_t i = 0; i < bits.size(); ++i) {
       const sequence_rows& rows = c.rows[i];
-      Backend::import_kv(ctx, {layer_base(layer), rows.pages, 0, rows.kv_len, rows.num_rows, const_cast<void*>(bits[i].k), const_cast<void*>(bits[i].v)});
+      Backend::import_kv(ctx,
+                         {layer_base(layer), rows.pages, 0, rows.kv_len, rows.num_rows, const_cast<void*>(bits[i].k), const_cast<void*>(bits[i].v)});
     }
     step.mark_forwarded(layer, made_by);
   }

@@ -33,7 +33,8 @@ class module_weights {
     kind_ = layout.kind;
     const index_t q_columns = config.num_heads * config.head_dim, k_columns = config.num_kv_heads * config.head_dim,
                   v_columns = config.num_kv_heads * config.value_dim;
-    const auto make = [&](packed_weights<Backend>& to, index_t columns, const weight_view& from, const weight_view& bias, index_t part, index_t parts) {
+    const auto make = [&](packed_weights<Backend>& to, index_t columns, const weight_view& from, const weight_view& bias, index_t part,
+                          index_t parts) {
       to = packed_weights<Backend>(ctx, config.model_dim, columns, type, bias.present());
       to.pack(ctx, columns_of(from, part, parts), 0);
       if (bias.present()) to.pack_bias(ctx, entries_of(bias, part, parts), 0);
@@ -87,7 +88,8 @@ class module_weights {
       b.bytes.resize(static_cast<std::size_t>(rows * size_of(b.type)));
       bool biased = false;
       for (const part& p : parts) {
-        operand to{w.bytes.data() + row * c.model_dim * size_of(w.type), w.type, 1, c.model_dim, p.heads, p.dim, 0, 1, p.dim * c.model_dim, c.model_dim};
+        operand to{
+            w.bytes.data() + row * c.model_dim * size_of(w.type), w.type, 1, c.model_dim, p.heads, p.dim, 0, 1, p.dim * c.model_dim, c.model_dim};
         p.from->unpack(ctx, to, 0);
         if (p.from->has_bias()) p.from->unpack_bias(ctx, vector_at(b, row, p.heads * p.dim), 0);
         biased |= p.from->has_bias();
@@ -96,8 +98,10 @@ class module_weights {
       all.push_back(std::move(w));
       if (biased) all.push_back(std::move(b));
     };
-    if (kind_ == family::fused_qkv) add("qkv", {3, c.num_heads, c.head_dim}, {pq, pk, pv});
-    else add("q", {1, c.num_heads, c.head_dim}, {pq});
+    if (kind_ == family::fused_qkv)
+      add("qkv", {3, c.num_heads, c.head_dim}, {pq, pk, pv});
+    else
+      add("q", {1, c.num_heads, c.head_dim}, {pq});
     if (kind_ == family::q_and_kv) add("kv", {2, c.num_kv_heads, c.head_dim}, {pk, pv});
     if (kind_ == family::q_k_v) {
       add("k", {c.num_kv_heads, c.head_dim}, {pk});

@@ -7,19 +7,19 @@ inline namespace v0 {
 
 /// Exact multi-head attention on activations of type T. Const and shareable between threads; each brings its own context.
 ///
-/// forward takes x [batch, len, model_dim] or packed rows [rows, model_dim] and writes y [batch, len, output_dim] or [rows, output_dim]. Packed rows are
-/// those of a step's sequences one after the other, or one sequence otherwise. The bits of a row depend on weights, config, that row and the keys and
-/// values visible to it; not on batch, chunking, threads, paging or instruction set (docs/numerics.md).
+/// forward takes x [batch, len, model_dim] or packed rows [rows, model_dim] and writes y [batch, len, output_dim] or [rows, output_dim]. Packed rows
+/// are those of a step's sequences one after the other, or one sequence otherwise. The bits of a row depend on weights, config, that row and the keys
+/// and values visible to it; not on batch, chunking, threads, paging or instruction set (docs/numerics.md).
 template <activation T, class Backend = cpu::backend>
 class multi_head_attention {
  public:
   using context = typename Backend::context;
   using space = typename Backend::space;
   using source = kv_source<T, Backend>;
-  using input = tensor_view<const T, 3, space>;        // [batch, len, model_dim]
-  using output = tensor_view<T, 3, space>;             // [batch, len, output_dim]
-  using input_rows = tensor_view<const T, 2, space>;   // [rows, model_dim]
-  using output_rows = tensor_view<T, 2, space>;        // [rows, output_dim]
+  using input = tensor_view<const T, 3, space>;       // [batch, len, model_dim]
+  using output = tensor_view<T, 3, space>;            // [batch, len, output_dim]
+  using input_rows = tensor_view<const T, 2, space>;  // [rows, model_dim]
+  using output_rows = tensor_view<T, 2, space>;       // [rows, output_dim]
 
   /// Packs the weights, which may go away afterwards. Throws config_error.
   multi_head_attention(context& ctx, const attention_config& config, const attention_weights& weights) {
@@ -27,7 +27,8 @@ class multi_head_attention {
     c = resolve(config);
     if (!c.kv_dtype) c.kv_dtype = dtype_of<T>;
     if (*c.kv_dtype == dtype::f64 && dtype_of<T> != dtype::f64)
-      raise(errc::config, "attention_config: kv_dtype is f64; activations of type " + std::string(name_of(dtype_of<T>)) + " can keep f32, bf16 or f16");
+      raise(errc::config,
+            "attention_config: kv_dtype is f64; activations of type " + std::string(name_of(dtype_of<T>)) + " can keep f32, bf16 or f16");
     if (c.numerics.empty()) c.numerics = ctx.numerics();
     if (c.numerics != ctx.numerics())
       raise(errc::config, "attention_config: numerics is " + c.numerics + "; this backend has " + std::string(ctx.numerics()));
@@ -104,7 +105,8 @@ class multi_head_attention {
     run_measured(ctx, call, from, options, kv);
   }
 
-  void run_layer(context& ctx, const forward_call& call, basic_step<Backend>& step, index_t layer, source_kind kind, const forward_options& options) const {
+  void run_layer(context& ctx, const forward_call& call, basic_step<Backend>& step, index_t layer, source_kind kind,
+                 const forward_options& options) const {
     detail::forward_kv kv;
     const auto& core = step.core("forward");
     kv.layout = step.layer_kv(layer);
@@ -118,7 +120,8 @@ class multi_head_attention {
     step.mark_forwarded(layer, fingerprint_);
   }
 
-  std::size_t measure(context& ctx, const forward_call& call, const source& from, const forward_options& options, const detail::forward_kv& kv) const {
+  std::size_t measure(context& ctx, const forward_call& call, const source& from, const forward_options& options,
+                      const detail::forward_kv& kv) const {
     workspace measuring;
     detail::run_forward<Backend>(ctx, module_, call, options, from.x_kv, from.kind, kv, measuring);
     return measuring.peak_bytes();

@@ -10,8 +10,8 @@
 namespace rapt {
 inline namespace v0 {
 
-/// Sequences are numbered slots. Pages are shared by fork and copied on the first write. At most one step is open at a time; while one is, lengths and
-/// tables may not change otherwise (state_error). Nothing here allocates after construction and add().
+/// Sequences are numbered slots. Pages are shared by fork and copied on the first write. At most one step is open at a time; while one is, lengths
+/// and tables may not change otherwise (state_error). Nothing here allocates after construction and add().
 class RAPT_API page_pool {
  public:
   page_pool(index_t num_pages, index_t page_len, index_t max_sequences);
@@ -33,7 +33,8 @@ class RAPT_API page_pool {
   struct page_copy {
     std::int32_t from, to;
   };
-  /// Opens a step: pages for all requests, shared last pages replaced. Throws capacity_error, shape_error or state_error, and then nothing has changed.
+  /// Opens a step: pages for all requests, shared last pages replaced. Throws capacity_error, shape_error or state_error, and then nothing has
+  /// changed.
   void begin(std::span<const request> requests);
   /// Contents that the caller must copy before the step's first write.
   std::span<const page_copy> copies() const { return copies_; }

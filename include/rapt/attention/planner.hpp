@@ -25,8 +25,8 @@ struct explanation {
   int num_workers = 1;
   std::size_t workspace_bytes = 0;
   std::size_t weight_bytes = 0;
-  std::size_t kv_bytes_per_token = 0;      ///< of one layer, as stored
-  std::size_t kv_bytes_read = 0;           ///< keys and values that this call's attention reads from memory, each once per KV head
+  std::size_t kv_bytes_per_token = 0;  ///< of one layer, as stored
+  std::size_t kv_bytes_read = 0;       ///< keys and values that this call's attention reads from memory, each once per KV head
   /// A few lines for people.
   RAPT_API std::string text() const;
 };
@@ -61,7 +61,8 @@ std::size_t measure_forward(typename Backend::context& ctx, const forward_module
     kv.layout = kv_layout(module.config, module.config.num_kv_heads, shape.page_len);
     kv.step_rows = rows.data(), kv.num_sequences = shape.batch;
   } else if (shape.source == source_kind::stored || (shape.source == source_kind::store && !shape.first_head_only)) {
-    kv.layout = kv_layout(module.config, shape.first_head_only ? 1 : module.config.num_kv_heads, std::max(lane_group, round_up(kv.kv_len, lane_group)));
+    kv.layout =
+        kv_layout(module.config, shape.first_head_only ? 1 : module.config.num_kv_heads, std::max(lane_group, round_up(kv.kv_len, lane_group)));
   }
   workspace measuring;
   run_forward<Backend>(ctx, module, call, options, x_kv, shape.source, kv, measuring);

@@ -21,8 +21,7 @@ struct cross_source {
 /// Keys and values are projected from x_kv [batch, kv_len, model_dim] or packed rows [kv_len, model_dim] of one sequence.
 /// first_head_only: only KV head 0 is projected and serves all query heads.
 template <class T, int Rank, class Space>
-  requires(Rank == 2 || Rank == 3)
-cross_source<std::remove_const_t<T>, Space> cross(const tensor_view<T, Rank, Space>& x_kv, head_options heads = {}) {
+requires(Rank == 2 || Rank == 3) cross_source<std::remove_const_t<T>, Space> cross(const tensor_view<T, Rank, Space>& x_kv, head_options heads = {}) {
   return {operand_of(x_kv), heads.first_head_only};
 }
 
@@ -35,9 +34,9 @@ struct store_source {
 /// As cross, and the keys and values of this call replace what `kv` holds. first_head_only changes what is stored (KV head 0, which serves all query
 /// heads in later calls), not this call's output. x_kv may be x.
 template <class Backend, class T, int Rank>
-  requires(Rank == 2 || Rank == 3)
-store_source<std::remove_const_t<T>, Backend> store(basic_projected_kv<Backend>& kv, const tensor_view<T, Rank, typename Backend::space>& x_kv,
-                                                    head_options heads = {}) {
+requires(Rank == 2 || Rank == 3) store_source<std::remove_const_t<T>, Backend> store(basic_projected_kv<Backend>& kv,
+                                                                                     const tensor_view<T, Rank, typename Backend::space>& x_kv,
+                                                                                     head_options heads = {}) {
   return {&kv, operand_of(x_kv), heads.first_head_only};
 }
 
@@ -80,12 +79,12 @@ class kv_source {
   kv_source(const step_layer<Backend>& s) : kind(source_kind::step), step(s.step), layer(s.layer) {}
 
   source_kind kind;
-  operand x_kv = {};                            ///< cross, store
-  bool first_head_only = false;                 ///< cross, store
+  operand x_kv = {};                                 ///< cross, store
+  bool first_head_only = false;                      ///< cross, store
   basic_projected_kv<Backend>* projected = nullptr;  ///< store; stored, which only reads it
-  basic_kv_cache<Backend>* cache = nullptr;     ///< append
+  basic_kv_cache<Backend>* cache = nullptr;          ///< append
   const basic_sequence<Backend>* appended = nullptr;
-  basic_step<Backend>* step = nullptr;          ///< step
+  basic_step<Backend>* step = nullptr;  ///< step
   index_t layer = 0;
 };
 

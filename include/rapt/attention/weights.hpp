@@ -15,8 +15,8 @@ class weight_view {
  public:
   weight_view() = default;
   template <class T, int Rank>
-    requires(activation<std::remove_const_t<T>> && Rank >= 1 && Rank <= 4)
-  weight_view(const tensor_view<T, Rank>& w) : data_(w.data()), type_(dtype_of<T>), rank_(Rank) {
+  requires(activation<std::remove_const_t<T>>&& Rank >= 1 && Rank <= 4) weight_view(const tensor_view<T, Rank>& w)
+      : data_(w.data()), type_(dtype_of<T>), rank_(Rank) {
     for (std::size_t i = 0; i < Rank; ++i) extents_[i] = w.extents()[i], strides_[i] = w.strides()[i];
   }
   /// Type-erased: rank = extents.size(), 1 to 4.
@@ -43,19 +43,20 @@ class weight_view {
 };
 
 /// Exactly one of w_qkv and w_q; w_qkv excludes w_kv, w_k, w_v; w_kv excludes w_k, w_v; w_k and w_v come together. w_q without key and value weights
-/// makes a module that only attends to stored keys and values. H = num_heads, Hk = num_kv_heads, d = head_dim, dv = value_dim, E = model_dim, O = output_dim.
+/// makes a module that only attends to stored keys and values. H = num_heads, Hk = num_kv_heads, d = head_dim, dv = value_dim, E = model_dim, O =
+/// output_dim.
 struct attention_weights {
-  weight_view w_qkv = {};   ///< [3, H, d, E]; needs d == dv and Hk == H
-  weight_view w_q = {};     ///< [1, H, d, E] or [H, d, E]
-  weight_view w_kv = {};    ///< [2, Hk, d, E]; needs d == dv
-  weight_view w_k = {};     ///< [Hk, d, E]
-  weight_view w_v = {};     ///< [Hk, dv, E]
-  weight_view w_out = {};   ///< [H, dv, O]
-  weight_view b_qkv = {};   ///< [3, H, d]; biases have the shape of their weight without its last extent
+  weight_view w_qkv = {};  ///< [3, H, d, E]; needs d == dv and Hk == H
+  weight_view w_q = {};    ///< [1, H, d, E] or [H, d, E]
+  weight_view w_kv = {};   ///< [2, Hk, d, E]; needs d == dv
+  weight_view w_k = {};    ///< [Hk, d, E]
+  weight_view w_v = {};    ///< [Hk, dv, E]
+  weight_view w_out = {};  ///< [H, dv, O]
+  weight_view b_qkv = {};  ///< [3, H, d]; biases have the shape of their weight without its last extent
   weight_view b_q = {}, b_kv = {}, b_k = {}, b_v = {};
-  weight_view b_out = {};   ///< [O]
+  weight_view b_out = {};                ///< [O]
   weight_view q_norm = {}, k_norm = {};  ///< [d], with config.qk_norm
-  weight_view sink_logits = {};     ///< [H]
+  weight_view sink_logits = {};          ///< [H]
 };
 
 /// Which parameters a set holds, and where each part of the projections lies in them.
@@ -74,7 +75,8 @@ RAPT_API attention_weights torch_weights(const weight_view& in_proj_weight, cons
                                          const weight_view& out_proj_bias);
 /// Hugging Face's Llama-type layers: {q,k,v}_proj.weight [heads * dim, E], o_proj.weight [E, H * dv], biases or absent.
 struct hugging_face_tensors {
-  weight_view q_proj = {}, k_proj = {}, v_proj = {}, o_proj = {}, q_bias = {}, k_bias = {}, v_bias = {}, o_bias = {}, q_norm = {}, k_norm = {}, sinks = {};
+  weight_view q_proj = {}, k_proj = {}, v_proj = {}, o_proj = {}, q_bias = {}, k_bias = {}, v_bias = {}, o_bias = {}, q_norm = {}, k_norm = {},
+              sinks = {};
 };
 RAPT_API attention_weights hugging_face_weights(const hugging_face_tensors& tensors);
 
@@ -84,7 +86,7 @@ struct owned_weights {
   std::vector<std::vector<std::byte>> memory;
 };
 struct initialisation {
-  double init_gain = 1;                     ///< multiplies the inputs' bounds, not w_out's
+  double init_gain = 1;  ///< multiplies the inputs' bounds, not w_out's
   bool initialize_output_to_zero = false;
   weight_layout::family kind = weight_layout::family::q_k_v;
 };

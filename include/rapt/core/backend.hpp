@@ -19,8 +19,8 @@ class context;
 template <class Context>
 using backend_of = typename Context::backend_type;
 
-/// A context owns what calls need besides their operands: threads or a stream, and the workspace. Every operation takes the call's workspace; when that measures, the operation only takes what it would need and does nothing else.
-/// Operations are noexcept: everything has been checked before.
+/// A context owns what calls need besides their operands: threads or a stream, and the workspace. Every operation takes the call's workspace; when
+/// that measures, the operation only takes what it would need and does nothing else. Operations are noexcept: everything has been checked before.
 template <class B>
 concept backend = requires(typename B::context& ctx, workspace& scratch, const project_params& project, const rotate_params& rotate,
                            const append_params& append, const attend_params& attend, const merge_params& merge, const transfer_params& transfer,

@@ -15,12 +15,16 @@ enum class dtype : std::uint8_t { f64, f32, bf16, f16, i64, boolean, u8 };
 constexpr index_t size_of(dtype type) {
   switch (type) {
     case dtype::f64:
-    case dtype::i64: return 8;
-    case dtype::f32: return 4;
+    case dtype::i64:
+      return 8;
+    case dtype::f32:
+      return 4;
     case dtype::bf16:
-    case dtype::f16: return 2;
+    case dtype::f16:
+      return 2;
     case dtype::boolean:
-    case dtype::u8: return 1;
+    case dtype::u8:
+      return 1;
   }
   return 0;
 }
@@ -45,8 +49,10 @@ constexpr std::uint16_t round_to_16_bits(From bits) {
 
   int exponent = static_cast<int>(magnitude >> from_mantissa);
   From mantissa = magnitude & ((From{1} << from_mantissa) - 1);
-  if (exponent == 0) exponent = 1;
-  else mantissa |= From{1} << from_mantissa;
+  if (exponent == 0)
+    exponent = 1;
+  else
+    mantissa |= From{1} << from_mantissa;
   const int target = exponent - from_bias + Bias;
   int drop = from_mantissa - Mantissa;
   if (target < 1) drop += 1 - target;  // a subnormal of the target, or less
@@ -92,12 +98,18 @@ struct f16 {
 template <class T>
 constexpr dtype dtype_of = [] {
   using U = std::remove_cv_t<T>;
-  if constexpr (std::is_same_v<U, double>) return dtype::f64;
-  else if constexpr (std::is_same_v<U, float>) return dtype::f32;
-  else if constexpr (std::is_same_v<U, bf16>) return dtype::bf16;
-  else if constexpr (std::is_same_v<U, f16>) return dtype::f16;
-  else if constexpr (std::is_same_v<U, std::int64_t>) return dtype::i64;
-  else if constexpr (std::is_same_v<U, bool>) return dtype::boolean;
+  if constexpr (std::is_same_v<U, double>)
+    return dtype::f64;
+  else if constexpr (std::is_same_v<U, float>)
+    return dtype::f32;
+  else if constexpr (std::is_same_v<U, bf16>)
+    return dtype::bf16;
+  else if constexpr (std::is_same_v<U, f16>)
+    return dtype::f16;
+  else if constexpr (std::is_same_v<U, std::int64_t>)
+    return dtype::i64;
+  else if constexpr (std::is_same_v<U, bool>)
+    return dtype::boolean;
   else {
     static_assert(std::is_same_v<U, std::uint8_t>, "not an element type of rapt");
     return dtype::u8;

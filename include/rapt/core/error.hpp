@@ -33,16 +33,36 @@ class RAPT_API error : public std::runtime_error {
   errc code_;
 };
 
-struct RAPT_API config_error : error { explicit config_error(const std::string& message); };
-struct RAPT_API shape_error : error { explicit shape_error(const std::string& message); };
-struct RAPT_API capacity_error : error { explicit capacity_error(const std::string& message); };
-struct RAPT_API range_error : error { explicit range_error(const std::string& message); };
-struct RAPT_API state_error : error { explicit state_error(const std::string& message); };
-struct RAPT_API format_error : error { explicit format_error(const std::string& message); };
-struct RAPT_API checksum_error : error { explicit checksum_error(const std::string& message); };
-struct RAPT_API version_error : error { explicit version_error(const std::string& message); };
-struct RAPT_API cuda_error : error { explicit cuda_error(const std::string& message); };
-struct RAPT_API comm_error : error { explicit comm_error(const std::string& message); };
+struct RAPT_API config_error : error {
+  explicit config_error(const std::string& message);
+};
+struct RAPT_API shape_error : error {
+  explicit shape_error(const std::string& message);
+};
+struct RAPT_API capacity_error : error {
+  explicit capacity_error(const std::string& message);
+};
+struct RAPT_API range_error : error {
+  explicit range_error(const std::string& message);
+};
+struct RAPT_API state_error : error {
+  explicit state_error(const std::string& message);
+};
+struct RAPT_API format_error : error {
+  explicit format_error(const std::string& message);
+};
+struct RAPT_API checksum_error : error {
+  explicit checksum_error(const std::string& message);
+};
+struct RAPT_API version_error : error {
+  explicit version_error(const std::string& message);
+};
+struct RAPT_API cuda_error : error {
+  explicit cuda_error(const std::string& message);
+};
+struct RAPT_API comm_error : error {
+  explicit comm_error(const std::string& message);
+};
 
 /// An operation on a file failed; error_number() is the system's errno, 0 where the refusal is rapt's own (not a regular file).
 class RAPT_API io_error : public error {

@@ -25,7 +25,7 @@ struct packed_kv {
   dtype type = dtype::f32;
   index_t num_heads = 0;  ///< stored heads: num_kv_heads, or 1 that serves all
   index_t head_dim = 0, value_dim = 0;
-  index_t page_len = 0;   ///< tokens, a multiple of 16
+  index_t page_len = 0;  ///< tokens, a multiple of 16
   index_t page_bytes = 0, head_bytes = 0, value_offset = 0;
   /// Position of slot i of page p: positions[p * position_stride + i], written by the cache before the call; null: every position is the key's index.
   /// Host memory.
@@ -40,17 +40,17 @@ struct packed_kv {
 /// Rows of one sequence in a call: `num_rows` rows from row `first_row` of the operands.
 struct sequence_rows {
   index_t first_row = 0, num_rows = 0;
-  const std::int32_t* pages = nullptr;   ///< packed keys: the page of each page_len tokens; null: page kv_batch holds all. Host memory.
-  index_t kv_batch = 0;                  ///< strided keys: their batch row; packed keys without a table: their page
-  index_t kv_len = 0;                    ///< keys that exist (attend), or exist before the append
-  index_t visible_len = 0;               ///< keys at or past it are hidden (kv_lens)
-  index_t first_position = 0;            ///< position of the first row where `positions` is null
-  const index_t* positions = nullptr;    ///< [num_rows]. Host memory.
-  index_t mask_batch = 0;                ///< this sequence's row of the mask's batch dimension
-  index_t mask_row = 0;                  ///< the mask's row of its first row
-  index_t mask_key = 0;                  ///< the mask's key column that belongs to key `mask_first_key`
-  index_t mask_first_key = 0;            ///< keys before it are not masked by the mask (an append masks only its own rows)
-  index_t dropout_sequence = 0;          ///< number of the sequence in the dropout counter
+  const std::int32_t* pages = nullptr;  ///< packed keys: the page of each page_len tokens; null: page kv_batch holds all. Host memory.
+  index_t kv_batch = 0;                 ///< strided keys: their batch row; packed keys without a table: their page
+  index_t kv_len = 0;                   ///< keys that exist (attend), or exist before the append
+  index_t visible_len = 0;              ///< keys at or past it are hidden (kv_lens)
+  index_t first_position = 0;           ///< position of the first row where `positions` is null
+  const index_t* positions = nullptr;   ///< [num_rows]. Host memory.
+  index_t mask_batch = 0;               ///< this sequence's row of the mask's batch dimension
+  index_t mask_row = 0;                 ///< the mask's row of its first row
+  index_t mask_key = 0;                 ///< the mask's key column that belongs to key `mask_first_key`
+  index_t mask_first_key = 0;           ///< keys before it are not masked by the mask (an append masks only its own rows)
+  index_t dropout_sequence = 0;         ///< number of the sequence in the dropout counter
 };
 
 enum class mask_kind : std::uint8_t { none, boolean, additive };
@@ -66,23 +66,23 @@ constexpr index_t no_window = -1;
 constexpr index_t max_position = index_t{1} << 62;
 
 struct attend_params {
-  dtype accumulator = dtype::f32;  ///< f64 or f32
-  operand q;                       ///< [.., num_heads, head_dim], rotated, not scaled; any floating type
-  operand out;                     ///< [.., num_heads, value_dim]; rounded once to its type
-  operand lse;                     ///< heads and dim swapped in: offset(row, head) addresses one accumulator; data null: not wanted
+  dtype accumulator = dtype::f32;            ///< f64 or f32
+  operand q;                                 ///< [.., num_heads, head_dim], rotated, not scaled; any floating type
+  operand out;                               ///< [.., num_heads, value_dim]; rounded once to its type
+  operand lse;                               ///< heads and dim swapped in: offset(row, head) addresses one accumulator; data null: not wanted
   const sequence_rows* sequences = nullptr;  ///< [num_sequences]. Host memory.
   index_t num_sequences = 0;
-  packed_kv kv;                    ///< used where present(),
-  operand k, v;                    ///< else these: [kv_batch, kv_len, stored heads, dim] strided
+  packed_kv kv;                          ///< used where present(),
+  operand k, v;                          ///< else these: [kv_batch, kv_len, stored heads, dim] strided
   const index_t* k_positions = nullptr;  ///< strided keys: [kv_len], one for all sequences; null: index. Host memory.
-  index_t num_kv_heads = 1;        ///< query head h reads kv head h / (num_heads / num_kv_heads), or the only stored one
+  index_t num_kv_heads = 1;              ///< query head h reads kv head h / (num_heads / num_kv_heads), or the only stored one
   double softmax_scale = 1;
-  double softcap = 0;              ///< 0: none
-  const double* alibi_slopes = nullptr;  ///< [num_heads]. Host memory.
-  const double* sink_logits = nullptr;   ///< [num_heads], exact in the accumulator's type. Host memory.
+  double softcap = 0;                                         ///< 0: none
+  const double* alibi_slopes = nullptr;                       ///< [num_heads]. Host memory.
+  const double* sink_logits = nullptr;                        ///< [num_heads], exact in the accumulator's type. Host memory.
   index_t window_left = no_window, window_right = no_window;  ///< causal: window_right = 0
   mask_operand mask;
-  double dropout_p = 0;            ///< acts where > 0
+  double dropout_p = 0;  ///< acts where > 0
   std::uint64_t dropout_seed = 0, dropout_offset = 0;
 };
 
@@ -114,10 +114,10 @@ struct norm_params {
   double eps = 0;
 };
 struct rope_params {
-  index_t dim = 0;                       ///< the first `dim` entries of each head are rotated; 0: none
-  bool interleaved = false;              ///< pairs (2i, 2i + 1) instead of (i, i + dim / 2)
+  index_t dim = 0;                              ///< the first `dim` entries of each head are rotated; 0: none
+  bool interleaved = false;                     ///< pairs (2i, 2i + 1) instead of (i, i + dim / 2)
   const double* inverse_frequencies = nullptr;  ///< [dim / 2]. Host memory.
-  double attention_factor = 1;           ///< multiplies cos and sin (YaRN)
+  double attention_factor = 1;                  ///< multiplies cos and sin (YaRN)
 };
 
 /// x = rope(norm(x)), in place; x holds accumulators.
@@ -154,8 +154,8 @@ struct transfer_params {
 
 /// Weights between any strided [depth, heads, dim] of any floating type and a packed matrix; columns = heads * dim.
 struct pack_params {
-  operand source;      ///< rows() = depth; (unpack writes it)
-  packed_matrix to;    ///< data is written
+  operand source;    ///< rows() = depth; (unpack writes it)
+  packed_matrix to;  ///< data is written
   index_t first_column = 0;
 };
 

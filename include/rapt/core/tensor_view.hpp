@@ -35,13 +35,12 @@ class tensor_view {
   }
   /// A view of mutable elements reads as a view of const ones.
   template <class U>
-    requires(std::same_as<const U, T> && !std::same_as<U, T>)
-  constexpr tensor_view(const tensor_view<U, Rank, Space>& other) : data_(other.data()), extents_(other.extents()), strides_(other.strides()) {}
+  requires(std::same_as<const U, T> && !std::same_as<U, T>) constexpr tensor_view(const tensor_view<U, Rank, Space>& other)
+      : data_(other.data()), extents_(other.extents()), strides_(other.strides()) {}
 
   /// The same elements with other strides, in elements: one for each dimension.
   template <std::convertible_to<index_t>... Stride>
-    requires(sizeof...(Stride) == Rank)
-  constexpr tensor_view strided(Stride... strides) const {
+  requires(sizeof...(Stride) == Rank) constexpr tensor_view strided(Stride... strides) const {
     return {data_, extents_, {static_cast<index_t>(strides)...}};
   }
 
@@ -58,8 +57,7 @@ class tensor_view {
   }
 
   template <std::convertible_to<index_t>... Index>
-    requires(sizeof...(Index) == Rank && Space::host_readable)
-  constexpr T& operator()(Index... index) const {
+  requires(sizeof...(Index) == Rank && Space::host_readable) constexpr T& operator()(Index... index) const {
     const extents_type idx{static_cast<index_t>(index)...};
     index_t offset = 0;
     for (int i = 0; i < Rank; ++i) offset += idx[at(i)] * strides_[at(i)];
@@ -81,8 +79,7 @@ constexpr tensor_view<T, static_cast<int>(sizeof...(Extent))> view(T* data, Exte
 
 /// [a, b, ..., len, dim] as [a * b * ..., len, dim]. Throws shape_error naming the two dimensions whose strides do not merge.
 template <class T, int Rank, class Space>
-  requires(Rank >= 3)
-tensor_view<T, 3, Space> flatten_leading(const tensor_view<T, Rank, Space>& x) {
+requires(Rank >= 3) tensor_view<T, 3, Space> flatten_leading(const tensor_view<T, Rank, Space>& x) {
   index_t batch = x.extent(Rank - 3);
   const index_t batch_stride = x.stride(Rank - 3);
   for (int i = Rank - 4; i >= 0; --i) {

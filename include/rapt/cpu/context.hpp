@@ -19,10 +19,10 @@ RAPT_API std::string_view name_of(isa set);
 RAPT_API std::vector<isa> available_isas();
 
 struct context_options {
-  int num_threads = 0;           ///< of the own pool, the caller included; 0: all processors that the process may use
+  int num_threads = 0;                          ///< of the own pool, the caller included; 0: all processors that the process may use
   std::optional<executor> pool = std::nullopt;  ///< the program's threads instead of an own pool
-  bool grow = true;              ///< false: a call that needs more workspace than was reserved throws capacity_error
-  cpu::isa instruction_set = isa::automatic;  ///< one that the CPU lacks is config_error
+  bool grow = true;                             ///< false: a call that needs more workspace than was reserved throws capacity_error
+  cpu::isa instruction_set = isa::automatic;    ///< one that the CPU lacks is config_error
 };
 
 /// Owns threads and workspace. Belongs to one caller at a time; several contexts may work on one module at once. One that was moved from may only be

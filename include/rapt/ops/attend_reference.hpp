@@ -16,8 +16,10 @@ template <class T>
 void attend_reference(tensor_view<const T, 4> q, tensor_view<const T, 4> k, tensor_view<const T, 4> v, tensor_view<double, 4> out,
                       tensor_view<double, 3> lse, const attend_options& options = {}) {
   const auto value = [](T x) {
-    if constexpr (sizeof(T) == 2) return static_cast<double>(static_cast<float>(x));
-    else return static_cast<double>(x);
+    if constexpr (sizeof(T) == 2)
+      return static_cast<double>(static_cast<float>(x));
+    else
+      return static_cast<double>(x);
   };
   constexpr double minus_inf = -std::numeric_limits<double>::infinity();
   const index_t q_len = q.extent(1), num_heads = q.extent(2), kv_len = k.extent(1), group_size = num_heads / k.extent(2);

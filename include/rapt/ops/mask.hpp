@@ -19,16 +19,16 @@ struct window {
 
 /// A mask tensor, host or device memory as the call's operands.
 ///
-/// bool [batch | 1, heads | 1, rows | 1, keys]: true = visible. For an append or a step the keys are the call's own new rows: [batch | 1, 1, len, len]
-/// (cached keys stay visible), or [rows, rows] over packed rows, of which entries between different sequences are not read.
-/// float or double (double for T = double) of the first shape: added to the scores; -inf hides, +inf and NaN make the row NaN.
+/// bool [batch | 1, heads | 1, rows | 1, keys]: true = visible. For an append or a step the keys are the call's own new rows: [batch | 1, 1, len,
+/// len] (cached keys stay visible), or [rows, rows] over packed rows, of which entries between different sequences are not read. float or double
+/// (double for T = double) of the first shape: added to the scores; -inf hides, +inf and NaN make the row NaN.
 class attention_mask {
  public:
   attention_mask() = default;
   template <class T, int Rank, class Space>
-    requires((Rank == 4 || Rank == 2) && (std::same_as<std::remove_const_t<T>, bool> || std::same_as<std::remove_const_t<T>, float> ||
-                                          std::same_as<std::remove_const_t<T>, double>))
-  attention_mask(const tensor_view<T, Rank, Space>& mask) : data_(mask.data()), type_(dtype_of<T>), rank_(Rank), present_(true) {
+  requires((Rank == 4 || Rank == 2) && (std::same_as<std::remove_const_t<T>, bool> || std::same_as<std::remove_const_t<T>, float> ||
+                                        std::same_as<std::remove_const_t<T>, double>)) attention_mask(const tensor_view<T, Rank, Space>& mask)
+      : data_(mask.data()), type_(dtype_of<T>), rank_(Rank), present_(true) {
     for (std::size_t i = 0; i < Rank; ++i) extents_[4 - Rank + i] = mask.extents()[i], strides_[4 - Rank + i] = mask.strides()[i];
   }
 

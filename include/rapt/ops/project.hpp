@@ -47,9 +47,7 @@ class packed_weights {
 
  private:
   /// A bias is a matrix of depth 1.
-  packed_matrix bias_matrix() const {
-    return {matrix_.bias, matrix_.type == dtype::f64 ? dtype::f64 : dtype::f32, 1, matrix_.columns, nullptr};
-  }
+  packed_matrix bias_matrix() const { return {matrix_.bias, matrix_.type == dtype::f64 ? dtype::f64 : dtype::f32, 1, matrix_.columns, nullptr}; }
   buffer memory_;
   packed_matrix matrix_;
 };

@@ -20,10 +20,10 @@ enum class rope_scaling_kind : std::uint8_t { none, linear, ntk, llama3, yarn };
 struct rope_scaling {
   rope_scaling_kind kind = rope_scaling_kind::none;
   double factor = 1;
-  double original_max_position_embeddings = 8192;          ///< llama3, yarn
-  double low_freq_factor = 1, high_freq_factor = 4;        ///< llama3
-  double beta_fast = 32, beta_slow = 1;                    ///< yarn
-  std::optional<double> attention_factor = std::nullopt;   ///< yarn: multiplies cos and sin; default 0.1 ln(factor) + 1
+  double original_max_position_embeddings = 8192;         ///< llama3, yarn
+  double low_freq_factor = 1, high_freq_factor = 4;       ///< llama3
+  double beta_fast = 32, beta_slow = 1;                   ///< yarn
+  std::optional<double> attention_factor = std::nullopt;  ///< yarn: multiplies cos and sin; default 0.1 ln(factor) + 1
   friend bool operator==(const rope_scaling&, const rope_scaling&) = default;
 };
 

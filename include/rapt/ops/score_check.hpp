@@ -6,8 +6,8 @@ namespace rapt {
 inline namespace v0 {
 
 /// softmax_scale finite; window sides and softcap in range; 0 <= dropout_p < 1. `who` opens the message: "attend" or "attention_config".
-RAPT_API failure check_score_options(const char* who, const std::optional<double>& softmax_scale, const window& keys, const std::optional<double>& softcap,
-                                     double dropout_p);
+RAPT_API failure check_score_options(const char* who, const std::optional<double>& softmax_scale, const window& keys,
+                                     const std::optional<double>& softcap, double dropout_p);
 
 /// The extents that a mask must have; 1 broadcasts in the first three.
 struct mask_shape {
