@@ -2,7 +2,20 @@
 #pragma once
 #include <cstddef>
 
+#ifdef __SANITIZE_THREAD__
+#define RAPT_TEST_THREAD_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RAPT_TEST_THREAD_SANITIZER
+#endif
+#endif
+
 namespace rapt_test {
+#ifdef RAPT_TEST_THREAD_SANITIZER
+constexpr bool counts_new = false;  // ThreadSanitizer brings operator new itself
+#else
+constexpr bool counts_new = true;
+#endif
 
 struct allocation_counts {
   std::size_t live = 0, peak = 0, calls = 0;

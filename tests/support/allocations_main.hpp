@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <new>
 
+#ifndef RAPT_TEST_THREAD_SANITIZER
 namespace rapt_test {
 
 inline void* counted(void* memory) {
@@ -47,3 +48,4 @@ void operator delete(void* memory) noexcept { rapt_test::release(memory); }
 void operator delete(void* memory, std::size_t) noexcept { rapt_test::release(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { rapt_test::release(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { rapt_test::release(memory); }
+#endif
