@@ -33,6 +33,7 @@ std::string merged_numerics(const std::string& ids, const std::string& more) {
 
 fingerprint fingerprint_of(const attention_config& config, const std::vector<named_tensor>& weights) {
   std::vector<const named_tensor*> sorted;
+  sorted.reserve(weights.size());
   for (const named_tensor& w : weights) sorted.push_back(&w);
   std::sort(sorted.begin(), sorted.end(), [](const named_tensor* a, const named_tensor* b) { return a->name < b->name; });
 
