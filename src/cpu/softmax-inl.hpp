@@ -169,6 +169,17 @@ void merge(index_t rows, const states<A>& into, const states<A>& from) {
     merge_row(into.acc_stride, into.max + r, into.sum + r, into.acc + r * into.acc_stride, from.max[r], from.sum[r], from.acc + r * from.acc_stride);
 }
 
+template <class A>
+row_kernels<A> row_table() {
+  row_kernels<A> k;
+  k.load = load<A>, k.store = store<A>, k.transpose = transpose<A>;
+  k.scale_query = scale_query<A>, k.multiply = multiply<A>, k.add = add<A>;
+  k.softcap = softcap<A>, k.alibi = alibi<A>, k.add_scaled = add_scaled<A>;
+  k.mask_and_max = mask_and_max<A>, k.finite_bits = finite_bits<A>, k.exp_and_sum = exp_and_sum<A>, k.merge = merge<A>;
+  k.norm = norm<A>, k.rotate = rotate<A>;
+  return k;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace cpu
 }  // namespace v0

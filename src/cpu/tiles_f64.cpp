@@ -21,23 +21,6 @@ operand_kernels<double> tiles_f64_table() { return {dot<double, double>, values<
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <rapt/cpu/context.hpp>
-
-namespace rapt {
-inline namespace v0 {
-namespace cpu {
-operand_kernels<double> tiles_f64(isa set) {
-  switch (set) {
-    case isa::avx2:
-      return N_AVX2::tiles_f64_table();
-    case isa::avx3:
-    case isa::avx3_dl:
-      return N_AVX3::tiles_f64_table();
-    default:
-      return HWY_STATIC_DISPATCH(tiles_f64_table)();
-  }
-}
-}  // namespace cpu
-}  // namespace v0
-}  // namespace rapt
+#include <cpu/dispatch.hpp>
+RAPT_DISPATCH(operand_kernels<double>, tiles_f64)
 #endif

@@ -1,0 +1,96 @@
+"""rapt beside other libraries on the same work, in one process and in turns.
+
+usage: peers.py LIBRARY RESULT [--threads 1,2] [--only TEXT] [--seconds S]
+
+Each work's answers are compared first. Then the contenders take turns, with the machine's limit measured in the same rounds; times are medians.
+RESULT is JSON: {"machine": ..., "rows": [{"work", "threads", "ours", "peers": {name: value}, "limit", "ratio", "share", "goal", "share_goal"}]}, times in
+seconds, limit the time that the machine's limit would allow.
+"""
+
+import argparse
+import gc
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import time
+
+import numpy
+import onnxruntime
+import torch
+
+import works
+
+
+def busy_seconds():
+    fields = [int(x) for x in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def measure(work, lib, seconds):
+    answers = {name: numpy.array(run(), dtype=numpy.float64).reshape(-1) for name, run in work.contenders.items()}
+    ours = answers["rapt"]
+    for name, answer in answers.items():
+        apart = numpy.abs(answer - ours).max() / numpy.abs(ours).max()
+        if not apart <= work.tolerance:
+            raise SystemExit(f"{work.name}: {name} differs from rapt by {apart:.2g} of the largest value; {work.tolerance:g} is allowed")
+    once = sum(timed(run) for run in work.contenders.values())
+    times, limits = {name: [] for name in work.contenders}, []
+    for _ in range(max(5, min(41, int(seconds / once)))):
+        for name, run in work.contenders.items():
+            time.sleep(0.003)  # threads of the one before go to sleep
+            run()  # its data comes back to the caches that it fits in
+            times[name].append(timed(run))
+        limits.append(work.amount / lib.limit(work.limit))
+    medians = {name: statistics.median(t) for name, t in times.items()}
+    limit, ours = statistics.median(limits), medians.pop("rapt")
+    best = min(medians.values())
+    return {
+        "work": work.name, "threads": lib.threads, "ours": ours, "peers": medians, "limit": limit, "limited_by": work.limit, "amount": work.amount,
+        "ratio": best / ours, "share": limit / ours, "goal": work.goal, "share_goal": work.share_goal,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("library")
+    parser.add_argument("result")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--only", default="", help="works whose name holds this text")
+    parser.add_argument("--seconds", type=float, default=6, help="for each work and number of threads")
+    options = parser.parse_args()
+    rows, began, busy = [], time.time(), busy_seconds()
+    for threads in map(int, options.threads.split(",")):
+        torch.set_num_threads(threads)
+        lib = works.Library(options.library, threads)
+        for make in works.all_works(lib):
+            work = make()
+            if options.only in work.name:
+                row = measure(work, lib, options.seconds)
+                rows.append(row)
+                missed = row["ratio"] < row["goal"] or row["share"] < (row["share_goal"] or 0)
+                print(f"{threads}  {row['work']:<62} {row['ours'] * 1e3:9.3f} ms  {row['ratio']:5.2f}x of {row['goal']:.2f}  {row['share']:4.0%} of {row['limited_by']}"
+                      f"{'  below the goal' if missed else ''}", flush=True)
+            getattr(work, "release", lambda: None)()
+            del work
+            gc.collect()
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    others = busy_seconds() - busy - sum(os.times()[:2])
+    machine = {
+        "cpu": cpu, "processors": os.cpu_count(), "date": time.strftime("%Y-%m-%d", time.gmtime()), "seconds": round(time.time() - began),
+        "processors_busy_with_others": round(max(0.0, others / (time.time() - began)), 2), "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
+    }
+    pathlib.Path(options.result).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
