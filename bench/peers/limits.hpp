@@ -36,19 +36,19 @@ inline double seconds_on(int num_threads, const auto& work) {
 
 /// Ten chains of 256-bit FMAs: enough for two units of latency 5. 512-bit ones do as many operations a second on the machines known so far.
 __attribute__((target("avx2,fma"))) inline float fma_chains(std::int64_t rounds) {
-  __m256 chain[10];
-  for (int i = 0; i < 10; ++i) chain[i] = _mm256_set1_ps(static_cast<float>(i));
   const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
+  __m256 c0 = a, c1 = a, c2 = a, c3 = a, c4 = a, c5 = a, c6 = a, c7 = a, c8 = a, c9 = a;
   for (std::int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 10
-    for (int i = 0; i < 10; ++i) {
-      chain[i] = _mm256_fmadd_ps(chain[i], a, b);
-      asm("" : "+x"(chain[i]));
-    }
+    // In one piece, or a compiler would keep some of them in memory.
+    asm volatile(
+        "vfmadd132ps %10, %11, %0\n vfmadd132ps %10, %11, %1\n vfmadd132ps %10, %11, %2\n vfmadd132ps %10, %11, %3\n vfmadd132ps %10, %11, %4\n"
+        "vfmadd132ps %10, %11, %5\n vfmadd132ps %10, %11, %6\n vfmadd132ps %10, %11, %7\n vfmadd132ps %10, %11, %8\n vfmadd132ps %10, %11, %9"
+        : "+x"(c0), "+x"(c1), "+x"(c2), "+x"(c3), "+x"(c4), "+x"(c5), "+x"(c6), "+x"(c7), "+x"(c8), "+x"(c9)
+        : "x"(a), "x"(b));
   }
-  float sum = 0;
-  for (const __m256& c : chain) sum += _mm256_cvtss_f32(c);
-  return sum;
+  const __m256 sum = _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(c0, c1), _mm256_add_ps(c2, c3)),
+                                   _mm256_add_ps(_mm256_add_ps(c4, c5), _mm256_add_ps(_mm256_add_ps(c6, c7), _mm256_add_ps(c8, c9))));
+  return _mm256_cvtss_f32(sum);
 }
 inline double fma_peak(int num_threads) {
   constexpr std::int64_t rounds = 4'000'000;
