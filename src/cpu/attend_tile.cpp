@@ -141,7 +141,8 @@ class tile_work {
       if (begin >= end) continue;
       c_.operand.values(rows, {scores(row) + begin, run.values + (begin - run.first) * c_.value_stride * size, c_.value_stride, end - begin,
                                c_.value_stride / lane_group, out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows,
-                               i + 1 < segment_.num_runs ? segment_.runs[i + 1].values : segment_.next_keys});
+                               i + 1 < segment_.num_runs ? segment_.runs[i + 1].values : segment_.next_keys,
+                               i + 1 < segment_.num_runs ? segment_.runs[i + 1].count * c_.value_stride : lane_group * c_.head_dim});
     }
   }
   /// The same for each row and what it sees of them.

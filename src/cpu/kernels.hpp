@@ -43,8 +43,9 @@ struct value_args {
   const void* values;  ///< [count][value_stride]
   index_t value_stride, count, num_groups;
   A* acc;            ///< [rows][16 * num_groups]
-  bool walks;        ///< as in dot_args
-  const void* next;  ///< what is read after the last key, or null
+  bool walks;         ///< as in dot_args
+  const void* next;   ///< what is read after the last key, or null
+  index_t next_size;  ///< elements that are there to be read
 };
 
 /// Products with operands of one stored type. rows is one of the counts above.

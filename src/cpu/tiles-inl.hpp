@@ -41,23 +41,32 @@ struct tile_shape {
 #endif
 };
 
+/// What meets its operands in memory asks for them so far ahead, in the order of addresses: a processor's own prefetching then runs along, and takes
+/// more lines at a time than prefetch instructions alone can.
+template <class T>
+constexpr index_t ahead_elements = 1024 / static_cast<index_t>(sizeof(T));
+
 /// Values are taken in blocks of so many keys, so that the next columns and the next tile of rows find them in the first-level cache: a column of 64
 /// bytes in rows 512 bytes apart competes for 8 of its 64 sets.
 constexpr index_t value_block = 32;
 
 template <class A, class T, int Rows, int Vectors, bool adding, bool walks>
-HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth,
-                         const T* ahead, A* HWY_RESTRICT out, index_t out_stride) {
+HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth, const T* next,
+                         A* HWY_RESTRICT out, index_t out_stride) {
   constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
   const tag<A> d;
   reg<A> acc[Rows][Vectors], column[Vectors];
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) { RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(hn::Zero(d)); }
+  // Near the end of its group a stream goes on at the same place of the next tile.
+  constexpr index_t steps_ahead = ahead_elements<T> / lane_group;
+  const index_t last_steps = depth - steps_ahead;
   for (index_t k = 0; k < depth; ++k) {
+    const T* const ahead = k < last_steps ? columns + ahead_elements<T> : next - last_steps * lane_group;
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
       const index_t at = v / in_group * group_stride + k * lane_group + v % in_group * lanes;
       column[v] = keep_in_register<A>(load_widened<A>(columns + at));
       if constexpr (walks) {
-        if (v % in_group == 0) __builtin_prefetch(ahead + at, 0, 2);
+        if (v % in_group == 0) __builtin_prefetch(ahead + at);
       }
     }
     RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -82,12 +91,10 @@ void dot_rows(const dot_args<A>& a) {
   constexpr int in_group = group_vectors<A>;
   const T* const columns = static_cast<const T*>(a.columns);
   const auto tiles = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
-    // One tile ahead, into the second-level cache.
     const index_t following = group + std::max<index_t>(1, vectors / in_group);
-    const T* const ahead =
-        following < a.num_groups || a.next == nullptr ? columns + following * a.group_stride + lane : static_cast<const T*>(a.next);
+    const T* const next = following < a.num_groups || a.next == nullptr ? columns + following * a.group_stride + lane : static_cast<const T*>(a.next);
     for (int r = 0; r < Rows; r += shape::rows)
-      dot_tile<A, T, shape::rows, vectors, adding, walks>(a.x + r, Rows, columns + group * a.group_stride + lane, a.group_stride, a.depth, ahead,
+      dot_tile<A, T, shape::rows, vectors, adding, walks>(a.x + r, Rows, columns + group * a.group_stride + lane, a.group_stride, a.depth, next,
                                                           a.out + r * a.out_stride + group * lane_group + lane, a.out_stride);
   };
   index_t group = 0;
@@ -100,9 +107,11 @@ void dot_rows(const dot_args<A>& a) {
     for (index_t lane = 0; lane < lane_group; lane += part * num_lanes<A>) tiles(std::integral_constant<int, part>(), group, lane);
 }
 
+/// `ahead` to `ahead_end` is what will be read after this block. A tile reads its own block at strides, which no processor foresees: so it also loads
+/// one piece of what comes next for each piece that it uses, in the order of addresses.
 template <class A, class T, int Rows, int Vectors, bool walks>
 HWY_INLINE void value_tile(const A* HWY_RESTRICT p, const T* HWY_RESTRICT values, index_t value_stride, index_t count, const T* ahead,
-                           A* HWY_RESTRICT out, index_t out_stride) {
+                           const T* ahead_end, A* HWY_RESTRICT out, index_t out_stride) {
   constexpr int lanes = num_lanes<A>;
   const tag<A> d;
   reg<A> acc[Rows][Vectors], value[Vectors];
@@ -114,7 +123,11 @@ HWY_INLINE void value_tile(const A* HWY_RESTRICT p, const T* HWY_RESTRICT values
       const T* HWY_RESTRICT from = values + j * value_stride + v * lanes;
       value[v] = keep_in_register<A>(load_widened<A>(from));
       if constexpr (walks) {
-        if (v % group_vectors<A> == 0) __builtin_prefetch(ahead + j * value_stride + v * lanes, 0, 2);
+        if (v % group_vectors<A> == 0) {
+          const T* const piece = std::min(ahead + (j * Vectors + v) * lanes, ahead_end - 1);
+          static_cast<void>(*reinterpret_cast<const volatile unsigned char*>(piece));
+          __builtin_prefetch(piece + ahead_elements<T>);
+        }
       }
     }
     RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -135,11 +148,14 @@ void value_rows(const value_args<A>& a) {
   for (index_t first = 0; first < a.count; first += value_block) {
     const index_t count = std::min(value_block, a.count - first);
     const T* const values = static_cast<const T*>(a.values) + first * a.value_stride;
-    const T* const ahead = first + value_block < a.count || a.next == nullptr ? values + value_block * a.value_stride : static_cast<const T*>(a.next);
+    const index_t following = std::min(value_block, a.count - first - count);
+    const bool in_run = following > 0 || a.next == nullptr;
+    const T* const ahead = in_run ? values + count * a.value_stride : static_cast<const T*>(a.next);
+    const T* const ahead_end = in_run ? ahead + following * a.value_stride : ahead + a.next_size;
     const auto tiles = [&](auto vectors, index_t column) HWY_ATTR {
       for (int r = 0; r < Rows; r += shape::rows)
-        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * score_stride + first, values + column, a.value_stride, count, ahead + column,
-                                                      a.acc + r * width + column, width);
+        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * score_stride + first, values + column, a.value_stride, count, ahead + column * count,
+                                                      ahead_end, a.acc + r * width + column, width);
     };
     constexpr int part = std::min(shape::vectors, group_vectors<A>);
     index_t column = 0;
