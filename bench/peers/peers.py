@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--only", default="", help="works whose name holds this text")
     parser.add_argument("--seconds", type=float, default=6, help="for each work and number of threads")
     options = parser.parse_args()
+    torch.set_grad_enabled(False)
     rows, began, busy = [], time.time(), busy_seconds()
     for threads in map(int, options.threads.split(",")):
         torch.set_num_threads(threads)
