@@ -1,7 +1,7 @@
 // Attention: which rows and keys are one work unit, in which order partial results are merged. Nothing here computes; nothing here can change a bit.
 //
-// blocks  A unit is (sequence, KV head, block of 96 rows) and walks that block's segments upwards: prefill, and many short sequences. A key or value
-// is
+// blocks  A unit is (sequence, KV head, block of 96 rows, or up to 768 where segments are packed first) and walks that block's segments upwards:
+// prefill, and many short sequences. A key or value is
 //         read from memory once for all query heads of its group. Work memory: two states for each row of a block, per worker.
 // split   For few rows against many keys (decode): a unit is one whole super-segment of one KV head, or one segment of the last super-segment, so
 // that
@@ -15,6 +15,8 @@ inline namespace v0 {
 namespace cpu {
 namespace {
 constexpr index_t segments_per_super = super_segment_len / segment_len;
+// Blocks for each worker, so that all end at about the same time.
+constexpr index_t units_of_worker = 4;
 // Below this many blocks threads may be left without work; above it splitting would only cost memory.
 constexpr index_t max_split_blocks = 64;
 
@@ -51,13 +53,17 @@ class attention {
       max_rows_ = std::max(max_rows_, rows_of(s));
       total_rows_ += rows_of(s);
       max_kv_len_ = std::max(max_kv_len_, s.kv_len);
-      num_blocks_ += c_.stored_heads * ceil_div(rows_of(s), c_.max_block_rows);
       work_ += rows_of(s) * s.kv_len * c_.stored_heads * (c_.head_dim + c_.value_dim);
     }
-    block_rows_ = std::min(c_.max_block_rows, round_up(max_rows_, max_tile_rows));
+    if (!c_.in_place) {
+      const index_t rows_of_unit = total_rows_ * c_.stored_heads / (units_of_worker * std::max<index_t>(ctx.num_workers(), 1));
+      max_block_rows_ = std::clamp(round_up(rows_of_unit, max_tile_rows), min_block_rows, max_packing_block_rows);
+    }
+    for (index_t i = 0; i < p.num_sequences; ++i) num_blocks_ += c_.stored_heads * ceil_div(rows_of(p.sequences[i]), max_block_rows_);
+    block_rows_ = std::min(max_block_rows_, round_up(max_rows_, max_tile_rows));
   }
 
-  bool splits_keys() const { return max_rows_ <= c_.max_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
+  bool splits_keys() const { return max_rows_ <= min_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
   void run(workspace& scratch) {
     if (total_rows_ == 0) return;
     if (splits_keys())
@@ -74,15 +80,15 @@ class attention {
     const index_t num_workers = workers_for(ctx_, num_blocks_, work_);
     const worker_scratch<attend_scratch<A>> workers(scratch, num_workers, c_, block_rows_);
     if (scratch.measuring()) return;
-    const auto blocks_of = [&](index_t i) { return ceil_div(rows_of(p_.sequences[i]), c_.max_block_rows); };
+    const auto blocks_of = [&](index_t i) { return ceil_div(rows_of(p_.sequences[i]), max_block_rows_); };
     list.fill([&](index_t i) { return c_.stored_heads * blocks_of(i); });
     for_each_unit(ctx_, num_workers, num_blocks_, [&](index_t worker, index_t unit) {
       const auto [i, of_sequence] = list.find(unit);
       const sequence_rows& s = p_.sequences[i];
       // The last rows first: under causal they take longest.
-      const index_t first_row = (blocks_of(i) - 1 - of_sequence / c_.stored_heads) * c_.max_block_rows;
+      const index_t first_row = (blocks_of(i) - 1 - of_sequence / c_.stored_heads) * max_block_rows_;
       const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
-      const row_block<A> block(c_, s, of_sequence % c_.stored_heads, first_row, std::min(c_.max_block_rows, rows_of(s) - first_row), own);
+      const row_block<A> block(c_, s, of_sequence % c_.stored_heads, first_row, std::min(max_block_rows_, rows_of(s) - first_row), own);
       const index_t last = block.last_segment(), num_supers = ceil_div(last, segments_per_super);
       const index_t first_super = block.first_segment() / segments_per_super;
       clear(own.whole, block.num_rows());
@@ -173,7 +179,7 @@ class attention {
   context& ctx_;
   const attend_params& p_;
   const attend_call<A> c_;
-  index_t max_rows_ = 0, total_rows_ = 0, max_kv_len_ = 0, num_blocks_ = 0, work_ = 0, block_rows_ = 0;
+  index_t max_block_rows_ = min_block_rows, max_rows_ = 0, total_rows_ = 0, max_kv_len_ = 0, num_blocks_ = 0, work_ = 0, block_rows_ = 0;
 };
 }  // namespace
 
@@ -186,8 +192,7 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
 std::string backend::describe_attend(context& ctx, const attend_params& params) {
   bool splits = false;
   with_accumulator(params.accumulator, [&](auto a) { splits = attention<decltype(a)>(ctx, params).splits_keys(); });
-  const std::string rows = splits ? "keys split by segments of 512, merged upwards"
-                                  : "blocks of " + std::to_string(rows_of_block_in_place) + " rows that walk all segments of 512 keys";
+  const std::string rows = splits ? "keys split by segments of 512, merged upwards" : "blocks of rows that walk all segments of 512 keys";
   return rows + ", " + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
 }
 

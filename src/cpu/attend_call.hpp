@@ -9,9 +9,13 @@ namespace rapt {
 inline namespace v0 {
 namespace cpu {
 
-/// Rows of one KV head that walk its segments together: 8 tiles. Keys and values of a segment (512 KiB of f32 at head_dim 128) stay in a near cache
-/// for all tiles of the block; more rows would push them out. Segments that have to be packed first are packed for more rows at once.
-constexpr index_t rows_of_block_in_place = 96, rows_of_block_packing = 192;
+/// Rows of one KV head that walk its segments together: at least 8 tiles. A segment that has to be packed first is packed once for all of them, so
+/// that more rows save work, and fewer leave more units to share.
+constexpr index_t min_block_rows = 96, max_packing_block_rows = 768;
+
+/// Tiles whose scores are all computed before any value is read. The keys of a segment, then its values (256 KiB each of f32 at head_dim 128), stay
+/// in a second-level cache of 512 KiB for them, beside 100 KiB of scores; in turns they would not.
+constexpr index_t tiles_of_group = 4, rows_of_group = tiles_of_group * max_tile_rows;
 
 template <class A>
 constexpr A minus_infinity = -std::numeric_limits<A>::infinity();
@@ -27,7 +31,6 @@ struct attend_call {
   math::split_constant<A> scale;
   A log2_e, softcap_inner, softcap_outer, kept_probability;
   bool has_window;
-  index_t max_block_rows;
   const index_t* key_positions;  ///< explicit ones, of slots or of strided keys; null: the index
 
   attend_call(const context& ctx, const attend_params& params)
@@ -48,7 +51,6 @@ struct attend_call {
         softcap_outer(static_cast<A>(params.softcap * math::log2_e)),
         kept_probability(static_cast<A>(1 - params.dropout_p)),
         has_window(params.window_left != no_window || params.window_right != no_window),
-        max_block_rows(in_place ? rows_of_block_in_place : rows_of_block_packing),
         key_positions(params.kv.present() ? params.kv.positions : params.k_positions) {}
 
   /// Products for segments of this call.
@@ -78,28 +80,28 @@ states<A> take_states(workspace& from, index_t num_rows, index_t acc_stride) {
 /// Work memory of one worker.
 template <class A>
 struct attend_scratch {
-  A* scores;            // [max_tile_rows][score_stride]
+  A* scores;            // [rows of a group][score_stride]
   A* added;             // [score_stride]: a row of the additive mask, or distances
-  std::uint64_t* seen;  // [max_tile_rows][words_per_segment]
+  std::uint64_t* seen;  // [rows of a group][words_per_segment]
   std::uint64_t* finite;
   query_row* block;                 // [block_rows]
   A* queries;                       // [block_rows / 12][head_dim][tile rows]
   A* wide;                          // [max_tile_rows][head_dim]
-  states<A> segment, super, whole;  // of a tile, of the block, of the block
+  states<A> segment, super, whole;  // of a group, of the block, of the block
   states<A> sink;                   // one row
   A* keys;                          // segments that are not read in place: [segment_len / 16][head_dim][16]
   A* values;                        // [segment_len][value_stride]
   index_t* positions;               // [segment_len]
 
   attend_scratch(workspace& from, const attend_call<A>& c, index_t block_rows)
-      : scores(from.take<A>(max_tile_rows * score_stride)),
+      : scores(from.take<A>(std::min(block_rows, rows_of_group) * score_stride)),
         added(from.take<A>(score_stride)),
-        seen(from.take<std::uint64_t>(max_tile_rows * words_per_segment)),
-        finite(from.take<std::uint64_t>(max_tile_rows * words_per_segment)),
+        seen(from.take<std::uint64_t>(std::min(block_rows, rows_of_group) * words_per_segment)),
+        finite(from.take<std::uint64_t>(std::min(block_rows, rows_of_group) * words_per_segment)),
         block(from.take<query_row>(block_rows)),
         queries(from.take<A>(block_rows * c.head_dim)),
         wide(take_tile_rows<A>(from, c.head_dim)),
-        segment(take_states<A>(from, max_tile_rows, c.value_stride)),
+        segment(take_states<A>(from, std::min(block_rows, rows_of_group), c.value_stride)),
         super(take_states<A>(from, block_rows, c.value_stride)),
         whole(take_states<A>(from, block_rows, c.value_stride)),
         sink(take_states<A>(from, 1, c.value_stride)),

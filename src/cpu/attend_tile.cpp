@@ -2,11 +2,14 @@
 // softmax: per row, m = max of the visible u, p = exp2(u - m), l = sum of p;
 // values: acc = sum of p * v over the visible keys, ascending, skipping the others.
 //
-// A tile's scores (12 rows of 512, 25 KiB of f32) stay in the first-level cache between the three. A masked value must not be read into a sum, not
+// The first two are done for all tiles of a group, then the third: so its keys and then its values serve the group out of the second-level cache.
+// A masked value must not be read into a sum, not
 // even times zero. So the segment is walked in intervals: keys that every row of the tile sees go through a register tile, others row by row.
 // Decisions are each row's own: where a row's chain is cut into calls does not change it.
 #include <cpu/attend_tile.hpp>
 #include <cpu/philox.hpp>
+
+#include <optional>
 
 namespace rapt {
 inline namespace v0 {
@@ -16,11 +19,20 @@ namespace {
 template <class A>
 class tile_work {
  public:
-  tile_work(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile,
-            const attend_scratch<A>& scratch, const states<A>& out, bool walks)
-      : c_(call), s_(sequence), segment_(segment), tile_(tile), w_(scratch), out_(out), walks_(walks) {}
+  /// Tile `index` of a group. The first one meets the segment in memory.
+  tile_work(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile, index_t index,
+            const attend_scratch<A>& scratch, const states<A>& out)
+      : c_(call),
+        s_(sequence),
+        segment_(segment),
+        tile_(tile),
+        w_(scratch),
+        out_(out.at(index * max_tile_rows)),
+        first_row_(index * max_tile_rows),
+        walks_(index == 0) {}
 
-  void run() {
+  /// scores and softmax.
+  void find_probabilities() {
     if (!find_visible()) return;
     score_all();
     for (index_t r = 0; r < tile_.used; ++r)
@@ -32,11 +44,40 @@ class tile_work {
       if (!seen_[r].empty()) out_.sum[r] = c_.rows.exp_and_sum(scores(r), seen_[r], out_.max[r]);
     if (c_.p.dropout_p > 0)
       for (index_t r = 0; r < tile_.used; ++r) drop(r);
-    sum_values();
+  }
+
+  /// values.
+  void sum_values() const {
+    if (first_ >= last_) return;
+    std::fill_n(out_.acc, tile_.tile_rows * c_.value_stride, A{0});
+    index_t all_first = 0, all_last = segment_len;
+    bool by_bits = false;
+    for (index_t r = 0; r < tile_.used; ++r) {
+      all_first = std::max(all_first, seen_[r].first), all_last = std::min(all_last, seen_[r].last);
+      by_bits |= seen_[r].bits != nullptr;
+    }
+    if (all_first >= all_last) return accumulate_by_row(0, segment_len);
+    if (!by_bits) {
+      accumulate_by_row(0, all_first);
+      accumulate(tile_.tile_rows, 0, all_first, all_last);
+      accumulate_by_row(all_last, segment_len);
+      return;
+    }
+    std::uint64_t all[words_per_segment] = {};
+    set_bits(all, all_first, all_last);
+    for (index_t r = 0; r < tile_.used; ++r)
+      if (seen_[r].bits != nullptr)
+        for (index_t w = 0; w < words_per_segment; ++w) all[w] &= seen_[r].bits[w];
+    for (index_t j = 0; j < segment_len;) {
+      const index_t on = find_bit(all, j, true), off = find_bit(all, on, false);
+      if (j < on) accumulate_by_row(j, on);
+      if (on < off) accumulate(tile_.tile_rows, 0, on, off);
+      j = off;
+    }
   }
 
  private:
-  A* scores(index_t row) const { return w_.scores + row * score_stride; }
+  A* scores(index_t row) const { return w_.scores + (first_row_ + row) * score_stride; }
 
   /// seen_ and the range any row sees; false where that is empty.
   bool find_visible() {
@@ -49,7 +90,7 @@ class tile_work {
       if (r > 0 && same_for_heads && row.query == tile_.rows[r - 1].query)
         seen_[r] = seen_[r - 1];
       else
-        seen_[r] = keys_seen(c_.p, c_.has_window, s_, row, segment_, w_.seen + r * words_per_segment);
+        seen_[r] = keys_seen(c_.p, c_.has_window, s_, row, segment_, w_.seen + (first_row_ + r) * words_per_segment);
       if (seen_[r].empty()) continue;
       first_ = std::min(first_, seen_[r].first), last_ = std::max(last_, seen_[r].last);
     }
@@ -66,7 +107,7 @@ class tile_work {
       for (index_t d = 0; d < c_.head_dim; d += score_block)
         c_.operand.dot(tile_.tile_rows,
                        {tile_.queries + d * tile_.tile_rows, keys + d * lane_group * size, group_stride, std::min(score_block, c_.head_dim - d),
-                        ceil_div(end - begin, lane_group), w_.scores + begin, score_stride, d > 0, walks_,
+                        ceil_div(end - begin, lane_group), scores(0) + begin, score_stride, d > 0, walks_,
                         i + 1 < segment_.num_runs ? segment_.runs[i + 1].keys + d * lane_group * size : segment_.runs[0].values});
     }
   }
@@ -112,7 +153,7 @@ class tile_work {
   A largest(index_t r) {
     const row_max<A> found = c_.rows.mask_and_max(scores(r), seen_[r]);
     if (!found.odd) return found.max;
-    std::uint64_t* const bits = w_.finite + r * words_per_segment;
+    std::uint64_t* const bits = w_.finite + (first_row_ + r) * words_per_segment;
     const bool any_nan = c_.rows.finite_bits(scores(r), seen_[r], bits);
     seen_[r].bits = bits;
     if (any_nan) return std::numeric_limits<A>::quiet_NaN();
@@ -161,42 +202,14 @@ class tile_work {
     }
   }
 
-  /// Step 3, second half.
-  void sum_values() const {
-    std::fill_n(out_.acc, tile_.tile_rows * c_.value_stride, A{0});
-    index_t all_first = 0, all_last = segment_len;
-    bool by_bits = false;
-    for (index_t r = 0; r < tile_.used; ++r) {
-      all_first = std::max(all_first, seen_[r].first), all_last = std::min(all_last, seen_[r].last);
-      by_bits |= seen_[r].bits != nullptr;
-    }
-    if (all_first >= all_last) return accumulate_by_row(0, segment_len);
-    if (!by_bits) {
-      accumulate_by_row(0, all_first);
-      accumulate(tile_.tile_rows, 0, all_first, all_last);
-      accumulate_by_row(all_last, segment_len);
-      return;
-    }
-    std::uint64_t all[words_per_segment] = {};
-    set_bits(all, all_first, all_last);
-    for (index_t r = 0; r < tile_.used; ++r)
-      if (seen_[r].bits != nullptr)
-        for (index_t w = 0; w < words_per_segment; ++w) all[w] &= seen_[r].bits[w];
-    for (index_t j = 0; j < segment_len;) {
-      const index_t on = find_bit(all, j, true), off = find_bit(all, on, false);
-      if (j < on) accumulate_by_row(j, on);
-      if (on < off) accumulate(tile_.tile_rows, 0, on, off);
-      j = off;
-    }
-  }
-
   const attend_call<A>& c_;
   const sequence_rows& s_;
   const key_segment& segment_;
   const query_tile<A>& tile_;
   const attend_scratch<A>& w_;
-  const states<A>& out_;
-  bool walks_;
+  const states<A> out_;
+  const index_t first_row_;
+  const bool walks_;
   seen_keys seen_[max_tile_rows];
   index_t first_ = 0, last_ = 0;
 };
@@ -204,15 +217,18 @@ class tile_work {
 }  // namespace
 
 template <class A>
-void attend_tile(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile,
-                 const attend_scratch<A>& scratch, const states<A>& out, bool walks) {
-  tile_work<A>(call, sequence, segment, tile, scratch, out, walks).run();
+void attend_tiles(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, std::span<const query_tile<A>> tiles,
+                  const attend_scratch<A>& scratch, const states<A>& out) {
+  std::optional<tile_work<A>> work[tiles_of_group];
+  for (std::size_t t = 0; t < tiles.size(); ++t)
+    work[t].emplace(call, sequence, segment, tiles[t], static_cast<index_t>(t), scratch, out).find_probabilities();
+  for (std::size_t t = 0; t < tiles.size(); ++t) work[t]->sum_values();
 }
 
-template void attend_tile(const attend_call<float>&, const sequence_rows&, const key_segment&, const query_tile<float>&, const attend_scratch<float>&,
-                          const states<float>&, bool);
-template void attend_tile(const attend_call<double>&, const sequence_rows&, const key_segment&, const query_tile<double>&,
-                          const attend_scratch<double>&, const states<double>&, bool);
+template void attend_tiles(const attend_call<float>&, const sequence_rows&, const key_segment&, std::span<const query_tile<float>>,
+                           const attend_scratch<float>&, const states<float>&);
+template void attend_tiles(const attend_call<double>&, const sequence_rows&, const key_segment&, std::span<const query_tile<double>>,
+                           const attend_scratch<double>&, const states<double>&);
 
 }  // namespace cpu
 }  // namespace v0

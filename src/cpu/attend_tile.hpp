@@ -1,6 +1,8 @@
-// A tile of rows against one segment: steps 1 to 3 of the contract's order.
+// Tiles of rows against one segment: steps 1 to 3 of the contract's order.
 #pragma once
 #include <cpu/visibility.hpp>
+
+#include <span>
 
 namespace rapt {
 inline namespace v0 {
@@ -15,15 +17,15 @@ struct query_tile {
   const A* queries;
 };
 
-/// The states of the tile's rows over one segment. walks: the segment is met for the first time.
+/// The states of all rows over one segment: tile t's at row t * max_tile_rows of `out`. Up to tiles_of_group tiles.
 template <class A>
-void attend_tile(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile,
-                 const attend_scratch<A>& scratch, const states<A>& out, bool walks);
+void attend_tiles(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, std::span<const query_tile<A>> tiles,
+                  const attend_scratch<A>& scratch, const states<A>& out);
 
-extern template void attend_tile(const attend_call<float>&, const sequence_rows&, const key_segment&, const query_tile<float>&,
-                                 const attend_scratch<float>&, const states<float>&, bool);
-extern template void attend_tile(const attend_call<double>&, const sequence_rows&, const key_segment&, const query_tile<double>&,
-                                 const attend_scratch<double>&, const states<double>&, bool);
+extern template void attend_tiles(const attend_call<float>&, const sequence_rows&, const key_segment&, std::span<const query_tile<float>>,
+                                  const attend_scratch<float>&, const states<float>&);
+extern template void attend_tiles(const attend_call<double>&, const sequence_rows&, const key_segment&, std::span<const query_tile<double>>,
+                                  const attend_scratch<double>&, const states<double>&);
 
 }  // namespace cpu
 }  // namespace v0

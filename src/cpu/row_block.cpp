@@ -54,11 +54,16 @@ void row_block<A>::fold(index_t first, index_t last, const states<A>& into) cons
     }
     if (begin >= end) continue;
     load_segment(c_, s_, kv_head_, i, begin, end, w_, segment);
-    for (index_t r = 0; r < num_rows_; r += max_tile_rows) {
-      const index_t used = std::min<index_t>(max_tile_rows, num_rows_ - r);
-      const query_tile<A> tile{w_.block + r, used, tile_rows_for(used), w_.queries + r * c_.head_dim};
-      attend_tile(c_, s_, segment, tile, w_, w_.segment, r == 0);
-      c_.rows.merge(used, into.at(r), w_.segment);
+    for (index_t first_row = 0; first_row < num_rows_; first_row += rows_of_group) {
+      const index_t end_row = std::min(num_rows_, first_row + rows_of_group);
+      query_tile<A> tiles[tiles_of_group];
+      std::size_t num_tiles = 0;
+      for (index_t r = first_row; r < end_row; r += max_tile_rows) {
+        const index_t used = std::min<index_t>(max_tile_rows, end_row - r);
+        tiles[num_tiles++] = {w_.block + r, used, tile_rows_for(used), w_.queries + r * c_.head_dim};
+      }
+      attend_tiles<A>(c_, s_, segment, {tiles, num_tiles}, w_, w_.segment);
+      c_.rows.merge(end_row - first_row, into.at(first_row), w_.segment);
     }
   }
 }

@@ -68,7 +68,7 @@ struct RAPT_API backend {
   static void rotate(context& ctx, const rotate_params& params, workspace& scratch) noexcept;
   static void append(context& ctx, const append_params& params, workspace& scratch) noexcept;
   static void attend(context& ctx, const attend_params& params, workspace& scratch) noexcept;
-  /// For people: which driver and kernels would run, "blocks of 96 rows, 6 x 16 tiles".
+  /// For people: which driver would run, as in "keys split by segments of 512, merged upwards, f32 sums, keys and values f16".
   static std::string describe_attend(context& ctx, const attend_params& params);
   static void merge(context& ctx, const merge_params& params, workspace& scratch) noexcept;
   static void export_kv(context& ctx, const transfer_params& params) noexcept;
