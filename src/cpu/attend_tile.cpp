@@ -3,9 +3,8 @@
 // values: acc = sum of p * v over the visible keys, ascending, skipping the others.
 //
 // The first two are done for all tiles of a group, then the third: so its keys and then its values serve the group out of the second-level cache.
-// A masked value must not be read into a sum, not
-// even times zero. So the segment is walked in intervals: keys that every row of the tile sees go through a register tile, others row by row.
-// Decisions are each row's own: where a row's chain is cut into calls does not change it.
+// A masked value must not be read into a sum, not even times zero. So the segment is walked in intervals: keys that every row of the tile sees go
+// through a register tile, others row by row. Decisions are each row's own: where a row's chain is cut into calls does not change it.
 #include <cpu/attend_tile.hpp>
 #include <cpu/philox.hpp>
 
