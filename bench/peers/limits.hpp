@@ -61,8 +61,7 @@ inline double fma_peak(int num_threads) {
 __attribute__((target("avx2"))) inline std::uint64_t sum_of(const std::uint64_t* from, std::size_t n) {
   __m256i sum[8] = {};
   for (std::size_t i = 0; i + 32 <= n; i += 32) {
-    for (std::size_t v = 0; v < 8; ++v)
-      sum[v] = _mm256_add_epi64(sum[v], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i + 4 * v)));
+    for (std::size_t v = 0; v < 8; ++v) sum[v] = _mm256_add_epi64(sum[v], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i + 4 * v)));
   }
   __m256i all = sum[0];
   for (int v = 1; v < 8; ++v) all = _mm256_xor_si256(all, sum[v]);

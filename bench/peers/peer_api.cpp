@@ -60,7 +60,8 @@ void* peer_torch_module(void* ctx, index_t model_dim, index_t heads, const float
   return made;
 }
 
-/// Weights apart: w_q [heads * dim, model_dim], w_k and w_v [kv_heads * dim, model_dim], w_out [heads * dim, model_dim]; kv_dtype "f32", "f16", "bf16".
+/// Weights apart: w_q [heads * dim, model_dim], w_k and w_v [kv_heads * dim, model_dim], w_out [heads * dim, model_dim]; kv_dtype "f32", "f16",
+/// "bf16".
 void* peer_grouped_module(void* ctx, index_t model_dim, index_t heads, index_t kv_heads, index_t dim, const char* kv_dtype, const float* w_q,
                           const float* w_k, const float* w_v, const float* w_out) {
   cached_module* made = nullptr;
@@ -112,12 +113,13 @@ int peer_step(void* module, const float* x, float* y) {
 void peer_free_module(void* module) { delete static_cast<cached_module*>(module); }
 
 /// Layouts as peer_attend's, one sequence.
-void eigen_attend(const float* q, const float* k, const float* v, float* out, index_t q_len, index_t kv_len, index_t heads, index_t kv_heads, index_t dim,
-                  int num_threads) {
+void eigen_attend(const float* q, const float* k, const float* v, float* out, index_t q_len, index_t kv_len, index_t heads, index_t kv_heads,
+                  index_t dim, int num_threads) {
   peers::eigen_attention(q, k, v, out, q_len, kv_len, heads, kv_heads, dim, num_threads);
 }
 
-/// Rates that no program on num_threads threads of this machine exceeds: float operations (an FMA counts two), bytes read from memory, each per second.
+/// Rates that no program on num_threads threads of this machine exceeds: float operations (an FMA counts two), bytes read from memory, each per
+/// second.
 double fma_peak(int num_threads) { return peers::fma_peak(num_threads); }
 double read_rate(int num_threads) { return peers::read_rate(num_threads); }
 }

@@ -42,7 +42,7 @@ struct value_args {
   const A* p;          ///< [rows][score_stride]
   const void* values;  ///< [count][value_stride]
   index_t value_stride, count, num_groups;
-  A* acc;            ///< [rows][16 * num_groups]
+  A* acc;             ///< [rows][16 * num_groups]
   bool walks;         ///< as in dot_args
   const void* next;   ///< what is read after the last key, or null
   index_t next_size;  ///< elements that are there to be read
