@@ -23,6 +23,10 @@ import torch
 
 import works
 
+# Seconds between two contenders. ONNX Runtime's threads keep processors busy for more than 3 ms after a call: with so short a rest the FMA peak of two
+# threads measured next came out at less than half.
+REST = 0.2
+
 
 def busy_seconds():
     fields = [int(x) for x in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
@@ -44,13 +48,13 @@ def measure(work, lib, seconds):
             raise SystemExit(f"{work.name}: {name} differs from rapt by {apart:.2g} of the largest value; {work.tolerance:g} is allowed")
     once = {name: timed(run) for name, run in work.contenders.items()}
     times, limits = {name: [] for name in work.contenders}, []
-    for _ in range(max(5, min(41, int(seconds / sum(once.values()))))):
+    for _ in range(max(5, min(41, int(seconds / (sum(once.values()) + REST * len(once)))))):
         for name, run in work.contenders.items():
-            time.sleep(0.003)  # threads of the one before go to sleep
+            time.sleep(REST)
             if once[name] < 0.05:
                 run()  # what fits into caches comes back to them
             times[name].append(timed(run))
-        time.sleep(0.003)
+        time.sleep(REST)
         limits.append(work.amount / lib.limit(work.limit))
     medians = {name: statistics.median(t) for name, t in times.items()}
     limit, ours = statistics.median(limits), medians.pop("rapt")

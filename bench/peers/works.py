@@ -1,4 +1,4 @@
-"""What is measured: each work has contenders (rapt, Eigen, PyTorch in its best form, ONNX Runtime) as functions without arguments that return their
+"""What is measured: each work has contenders (rapt, Eigen, PyTorch, ONNX Runtime) as functions without arguments that return their
 answer as a numpy array. Goals are ratios of the best peer's time to rapt's, or shares of the machine's limit."""
 
 import ctypes
@@ -186,7 +186,7 @@ def decode(lib, name, kv_len, kv_dtype, goal, heads=32, kv_heads=8, dim=128, mod
 
     whole_k = torch.cat([k, torch.from_numpy(new_k)[None].to(stored)]).transpose(0, 1).contiguous()  # [kv_heads, kv_len + 1, dim]
     whole_v = torch.cat([v, torch.from_numpy(new_v)[None].to(stored)]).transpose(0, 1).contiguous()
-    query = torch.from_numpy(q).to(stored).reshape(1, kv_heads, heads // kv_heads, dim)  # the heads of a group as rows: PyTorch's best form
+    query = torch.from_numpy(q).to(stored).reshape(1, kv_heads, heads // kv_heads, dim)  # the heads of a group as rows: keys are read once for them
     answer = lambda rows: rows.reshape(-1) @ w_out
     contenders = {"rapt": ours}
     contenders[f"PyTorch SDPA {kv_dtype}"] = lambda: answer(F.scaled_dot_product_attention(query, whole_k[None], whole_v[None]).float().numpy())
@@ -226,7 +226,7 @@ def module(lib, name, length, width, heads, goal):
 
 
 def module_step(lib, name, kv_len, width, heads, goal):
-    """One more row of a module whose cache holds kv_len; PyTorch with a cache of its own, laid out as its kernel likes it best."""
+    """One more row of a module whose cache holds kv_len; PyTorch with a cache of its own, [heads, kv_len, dim]."""
     layer, weights = torch_layer(width, heads)
     dim = width // heads
     k, v = randoms(kv_len, heads, dim, stream=12), randoms(kv_len, heads, dim, stream=13)

@@ -118,8 +118,8 @@ TEST(thread_pool, its_threads_leave_the_programs_signals_alone) {
   EXPECT_TRUE(blocked[0] && blocked[1]);
 }
 
-// Runs `body` in a forked child; true where it returned true there. Threads must have met before: a fork while one of them starts leaves the child
-// with locks of the sanitizers' thread start that nobody releases.
+// Runs `body` in a forked child; true where it returned true there. Threads should have met before: a fork while one of them starts may leave the
+// child with a lock that nobody releases.
 template <class Body>
 testing::AssertionResult in_a_child(Body body) {
   const pid_t child = fork();
