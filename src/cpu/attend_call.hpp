@@ -11,11 +11,14 @@ namespace cpu {
 
 /// Rows of one KV head that walk its segments together: at least 8 tiles. A segment that has to be packed first is packed once for all of them, so
 /// that more rows save work, and fewer leave more units to share.
-constexpr index_t min_block_rows = 96, max_packing_block_rows = 768;
+constexpr index_t min_block_rows = 8 * max_tile_rows, max_packing_block_rows = 170 * max_tile_rows;
 
 /// Tiles whose scores are all computed before any value is read. The keys of a segment, then its values (256 KiB each of f32 at head_dim 128), stay
 /// in a second-level cache of 512 KiB for them, beside 100 KiB of scores; in turns they would not.
 constexpr index_t tiles_of_group = 4, rows_of_group = tiles_of_group * max_tile_rows;
+
+/// Elements from one panel of 16 columns of packed values to the next. Not 512 * 16: panels would lie a power of two apart.
+constexpr index_t value_panel = (segment_len + 1) * lane_group;
 
 template <class A>
 constexpr A minus_infinity = -std::numeric_limits<A>::infinity();
@@ -86,11 +89,11 @@ struct attend_scratch {
   std::uint64_t* finite;
   query_row* block;                 // [block_rows]
   A* queries;                       // [block_rows / 12][head_dim][tile rows]
-  A* wide;                          // [max_tile_rows][head_dim]
+  A* wide;                          // [16][head_dim], or [value_dim]
   states<A> segment, super, whole;  // of a group, of the block, of the block
   states<A> sink;                   // one row
   A* keys;                          // segments that are not read in place: [segment_len / 16][head_dim][16]
-  A* values;                        // [segment_len][value_stride]
+  A* values;                        // [value_stride / 16][value_panel]; of an other type in a packed cache: [segment_len][value_stride]
   index_t* positions;               // [segment_len]
 
   attend_scratch(workspace& from, const attend_call<A>& c, index_t block_rows)
@@ -100,13 +103,13 @@ struct attend_scratch {
         finite(from.take<std::uint64_t>(std::min(block_rows, rows_of_group) * words_per_segment)),
         block(from.take<query_row>(block_rows)),
         queries(from.take<A>(block_rows * c.head_dim)),
-        wide(take_tile_rows<A>(from, c.head_dim)),
+        wide(from.take<A>(std::max(lane_group * c.head_dim, c.value_dim))),
         segment(take_states<A>(from, std::min(block_rows, rows_of_group), c.value_stride)),
         super(take_states<A>(from, block_rows, c.value_stride)),
         whole(take_states<A>(from, block_rows, c.value_stride)),
         sink(take_states<A>(from, 1, c.value_stride)),
         keys(c.in_place ? nullptr : from.take<A>(segment_len * c.head_dim)),
-        values(c.in_place ? nullptr : from.take<A>(segment_len * c.value_stride)),
+        values(c.in_place ? nullptr : from.take<A>(c.value_stride / lane_group * value_panel)),
         positions(c.key_positions != nullptr ? from.take<index_t>(segment_len) : nullptr) {}
 };
 

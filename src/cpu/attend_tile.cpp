@@ -18,7 +18,7 @@ namespace {
 template <class A>
 class tile_work {
  public:
-  /// Tile `index` of a group. The first one meets the segment in memory.
+  /// Tile `index` of a group. The first one meets the segment in memory, if it is read where it lies.
   tile_work(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile, index_t index,
             const attend_scratch<A>& scratch, const states<A>& out)
       : c_(call),
@@ -28,7 +28,7 @@ class tile_work {
         w_(scratch),
         out_(out.at(index * max_tile_rows)),
         first_row_(index * max_tile_rows),
-        walks_(index == 0) {}
+        walks_(index == 0 && call.in_place) {}
 
   /// scores and softmax.
   void find_probabilities() {
@@ -179,9 +179,9 @@ class tile_work {
       const key_run& run = segment_.runs[i];
       const index_t begin = std::max(run.first, first), end = std::min(run.first + run.count, last);
       if (begin >= end) continue;
-      c_.operand.values(rows, {scores(row) + begin, run.values + (begin - run.first) * c_.value_stride * size, c_.value_stride, end - begin,
-                               c_.value_stride / lane_group, out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows,
-                               i + 1 < segment_.num_runs ? segment_.runs[i + 1].values : segment_.next_keys,
+      c_.operand.values(rows, {scores(row) + begin, run.values + (begin - run.first) * segment_.value_stride * size, segment_.value_stride,
+                               segment_.value_group_stride, end - begin, c_.value_stride / lane_group, out_.acc + row * c_.value_stride,
+                               walks_ && rows == tile_.tile_rows, i + 1 < segment_.num_runs ? segment_.runs[i + 1].values : segment_.next_keys,
                                i + 1 < segment_.num_runs ? segment_.runs[i + 1].count * c_.value_stride : lane_group * c_.head_dim});
     }
   }

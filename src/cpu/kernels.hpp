@@ -40,10 +40,10 @@ struct dot_args {
 template <class A>
 struct value_args {
   const A* p;          ///< [rows][score_stride]
-  const void* values;  ///< [count][value_stride]
-  index_t value_stride, count, num_groups;
+  const void* values;  ///< groups of 16 columns, group_stride elements apart, keys value_stride apart
+  index_t value_stride, group_stride, count, num_groups;
   A* acc;             ///< [rows][16 * num_groups]
-  bool walks;         ///< as in dot_args
+  bool walks;         ///< as in dot_args; the groups of a key then lie side by side
   const void* next;   ///< what is read after the last key, or null
   index_t next_size;  ///< elements that are there to be read
 };
@@ -88,6 +88,8 @@ struct row_kernels {
   void (*store)(const A* from, index_t n, void* to, dtype type, index_t stride);
   /// to[c * to_stride + r] = rows[r][c].
   void (*transpose)(const A* const* rows, index_t num_rows, index_t num_columns, A* to, index_t to_stride);
+  /// to[c / 16 * panel_stride + c % 16] = row[c].
+  void (*spread)(const A* row, index_t n, A* to, index_t panel_stride);
   /// x = x * (high + low); an infinite x becomes NaN.
   void (*scale_query)(A* x, index_t n, A high, A low);
   /// x *= by.

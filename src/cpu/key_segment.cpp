@@ -17,18 +17,31 @@ void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start,
   }
 }
 
+/// Asks for the keys or values that are packed after the ones at hand: rows of a strided tensor lie far apart, and no processor foresees the next.
+class row_prefetch {
+ public:
+  row_prefetch(const operand& o) : bytes_(o.dim_stride == 1 ? o.dim * size_of(o.type) : 0) {}
+  void operator()(const std::byte* row) const {
+    for (index_t i = 0; i < bytes_; i += 64) __builtin_prefetch(row + i);
+  }
+
+ private:
+  index_t bytes_;
+};
+
 template <class A>
 void pack_strided_keys(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t start, index_t first, index_t last,
                        const attend_scratch<A>& scratch) {
   const operand& k = c.p.k;
   const bool in_place = k.type == dtype_of<A> && k.dim_stride == 1;
-  const index_t base = s.kv_batch * k.batch_stride + kv_head * k.head_stride;
+  const std::byte* const base = byte_at(k.data, s.kv_batch * k.batch_stride + kv_head * k.head_stride + start * k.len_stride, k.type);
+  const row_prefetch prefetch(k);
   for (index_t j = first; j < last;) {
-    // Up to a tile of rows at once: what `wide` holds. A lane group is filled by two of them.
-    const index_t lane = j % lane_group, count = std::min({index_t{8}, lane_group - lane, last - j});
-    const A* rows[8];
+    const index_t lane = j % lane_group, count = std::min(lane_group - lane, last - j);
+    const A* rows[lane_group];
     for (index_t i = 0; i < count; ++i) {
-      const std::byte* const from = byte_at(k.data, base + (start + j + i) * k.len_stride, k.type);
+      const std::byte* const from = byte_at(base, (j + i) * k.len_stride, k.type);
+      if (j + i + lane_group < last) prefetch(byte_at(from, lane_group * k.len_stride, k.type));
       A* const wide = scratch.wide + i * c.head_dim;
       if (!in_place) c.rows.load(from, k.type, k.dim_stride, c.head_dim, wide);
       rows[i] = in_place ? reinterpret_cast<const A*>(from) : wide;
@@ -42,18 +55,19 @@ template <class A>
 void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t first, index_t last, const attend_scratch<A>& scratch,
                   key_segment& segment) {
   const operand& v = c.p.v;
-  const index_t base = s.kv_batch * v.batch_stride + kv_head * v.head_stride + segment.start * v.len_stride;
   pack_strided_keys(c, s, kv_head, segment.start, first, last, scratch);
-  key_run& run = segment.runs[0];
-  run = {reinterpret_cast<const std::byte*>(scratch.keys), reinterpret_cast<const std::byte*>(scratch.values), 0, last};
+  segment.runs[0] = {reinterpret_cast<const std::byte*>(scratch.keys), reinterpret_cast<const std::byte*>(scratch.values), 0, last};
   segment.num_runs = 1;
-  // Values that lie like scratch are read where they are. Other strides, powers of two above all, would compete for few cache sets.
-  if (v.type == dtype_of<A> && v.dim_stride == 1 && c.value_dim == c.value_stride && v.len_stride == c.value_stride) {
-    run.values = byte_at(v.data, base, v.type);
-    return;
+  segment.value_stride = lane_group, segment.value_group_stride = value_panel;
+  const bool in_place = v.type == dtype_of<A> && v.dim_stride == 1;
+  const std::byte* const base = byte_at(v.data, s.kv_batch * v.batch_stride + kv_head * v.head_stride + segment.start * v.len_stride, v.type);
+  const row_prefetch prefetch(v);
+  for (index_t j = first; j < last; ++j) {
+    const std::byte* const from = byte_at(base, j * v.len_stride, v.type);
+    if (j + lane_group < last) prefetch(byte_at(from, lane_group * v.len_stride, v.type));
+    if (!in_place) c.rows.load(from, v.type, v.dim_stride, c.value_dim, scratch.wide);
+    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + j * lane_group, value_panel);
   }
-  for (index_t j = first; j < last; ++j)
-    c.rows.load(byte_at(v.data, base + j * v.len_stride, v.type), v.type, v.dim_stride, c.value_dim, scratch.values + j * c.value_stride);
 }
 
 template <class A>
@@ -61,6 +75,7 @@ void load_packed(const attend_call<A>& c, const sequence_rows& s, index_t kv_hea
                  key_segment& segment) {
   const packed_kv& kv = c.p.kv;
   const index_t size = size_of(kv.type);
+  segment.value_stride = c.value_stride, segment.value_group_stride = lane_group;
   segment.num_runs = 0;
   segment.next_keys = nullptr;
   if (const index_t next = segment.start + segment_len; c.in_place && next < s.kv_len)

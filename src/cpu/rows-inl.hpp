@@ -116,29 +116,67 @@ HWY_INLINE void transpose_4x4(const float* const* rows, index_t column, float* t
   hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(w, ab_high, ef_high)), d, to + 3 * to_stride);
 }
 #endif
+#if RAPT_TARGET_HAS_FMA
+/// Eight rows by eight columns: quarters of 128 bits by interleaving, then halves side by side.
+HWY_INLINE void transpose_8x8(const float* const* rows, index_t column, float* to, index_t to_stride) {
+  const hn::CappedTag<float, 8> d;
+  const hn::RepartitionToWide<decltype(d)> w;
+  hn::Vec<decltype(w)> pairs[8];
+  hn::Vec<decltype(d)> fours[8];
+  RAPT_UNROLL for (int i = 0; i < 4; ++i) {
+    const auto even = hn::LoadU(d, rows[2 * i] + column), odd = hn::LoadU(d, rows[2 * i + 1] + column);
+    pairs[2 * i] = hn::BitCast(w, hn::InterleaveLower(d, even, odd));
+    pairs[2 * i + 1] = hn::BitCast(w, hn::InterleaveUpper(d, even, odd));
+  }
+  // fours[4 * half + i]: columns i and i + 4 of rows 4 * half .. 4 * half + 3.
+  RAPT_UNROLL for (int half = 0; half < 2; ++half) {
+    RAPT_UNROLL for (int i = 0; i < 2; ++i) {
+      fours[4 * half + 2 * i] = hn::BitCast(d, hn::InterleaveLower(w, pairs[4 * half + i], pairs[4 * half + i + 2]));
+      fours[4 * half + 2 * i + 1] = hn::BitCast(d, hn::InterleaveUpper(w, pairs[4 * half + i], pairs[4 * half + i + 2]));
+    }
+  }
+  RAPT_UNROLL for (int i = 0; i < 4; ++i) {
+    hn::StoreU(hn::ConcatLowerLower(d, fours[4 + i], fours[i]), d, to + i * to_stride);
+    hn::StoreU(hn::ConcatUpperUpper(d, fours[4 + i], fours[i]), d, to + (i + 4) * to_stride);
+  }
+}
+#endif
 template <class A>
 void transpose(const A* const* rows, index_t num_rows, index_t num_columns, A* to, index_t to_stride) {
-  index_t r = 0;
+  index_t first = 0;
 #if HWY_TARGET != HWY_SCALAR
+  // A stripe of columns for all rows, so that lines of `to` are filled while they are near.
   if constexpr (sizeof(A) == 4) {
-    for (; r + 4 <= num_rows; r += 4) {
-      index_t c = 0;
-      for (; c + 4 <= num_columns; c += 4) transpose_4x4(rows + r, c, to + c * to_stride + r, to_stride);
-      for (; c < num_columns; ++c)
-        for (index_t i = 0; i < 4; ++i) to[c * to_stride + r + i] = rows[r + i][c];
+    for (; first + 8 <= num_columns; first += 8) {
+      A* const stripe = to + first * to_stride;
+      index_t r = 0;
+#if RAPT_TARGET_HAS_FMA
+      for (; r + 8 <= num_rows; r += 8) transpose_8x8(rows + r, first, stripe + r, to_stride);
+#endif
+      for (; r + 4 <= num_rows; r += 4)
+        for (index_t c = 0; c < 8; c += 4) transpose_4x4(rows + r, first + c, stripe + c * to_stride + r, to_stride);
+      for (; r < num_rows; ++r)
+        for (index_t c = 0; c < 8; ++c) stripe[c * to_stride + r] = rows[r][first + c];
     }
   }
 #endif
-  for (; r < num_rows; ++r)
-    for (index_t c = 0; c < num_columns; ++c) to[c * to_stride + r] = rows[r][c];
+  for (index_t r = 0; r < num_rows; ++r)
+    for (index_t c = first; c < num_columns; ++c) to[c * to_stride + r] = rows[r][c];
 }
 
-/// Calls f(tag, i) for whole vectors and then for single elements: the same operations for both.
+/// Calls f(tag, i) for each vector and then for single elements: the same operations for both.
 template <class A, class F>
 HWY_INLINE void for_each_vector(index_t n, F f) {
   index_t i = 0;
   for (; i + num_lanes<A> <= n; i += num_lanes<A>) f(tag<A>(), i);
   for (; i < n; ++i) f(hn::CappedTag<A, 1>(), i);
+}
+
+template <class A>
+void spread(const A* row, index_t n, A* to, index_t panel_stride) {
+  for (; n >= lane_group; n -= lane_group, row += lane_group, to += panel_stride)
+    RAPT_UNROLL for (int v = 0; v < group_vectors<A>; ++v) hn::StoreU(hn::LoadU(tag<A>(), row + v * num_lanes<A>), tag<A>(), to + v * num_lanes<A>);
+  std::copy_n(row, n, to);
 }
 
 template <class A>

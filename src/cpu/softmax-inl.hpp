@@ -78,14 +78,14 @@ row_max<A> mask_and_max(A* u, const seen_keys& seen) {
   const tag<A> d;
   const auto hidden = hn::Set(d, minus_inf<A>);
   auto max = hidden;
-  // !(u > -inf) is true for NaN too, which Max may drop.
-  auto odd = hn::Lt(hidden, hidden);
+  // u > -inf is false for NaN too, which Max may drop.
+  auto ordinary = hn::Eq(hidden, hidden);
   const index_t begin = seen.first / lane_group * lane_group, end = round_up(seen.last, lane_group);
   const auto masked_group = [&](index_t group) HWY_ATTR {
     for (index_t j = group; j < group + lane_group; j += num_lanes<A>) {
       const auto lanes = seen_lanes<A>(seen, j);
       const auto score = hn::LoadU(d, u + j);
-      odd = hn::Or(odd, hn::AndNot(hn::Gt(score, hidden), lanes));
+      ordinary = hn::And(ordinary, hn::Or(hn::Gt(score, hidden), hn::Not(lanes)));
       const auto kept = hn::IfThenElse(lanes, score, hidden);
       hn::StoreU(kept, d, u + j);
       max = hn::Max(max, kept);
@@ -96,10 +96,12 @@ row_max<A> mask_and_max(A* u, const seen_keys& seen) {
   } else {
     const index_t first_whole = round_up(seen.first, lane_group), last_whole = std::max(first_whole, seen.last / lane_group * lane_group);
     if (begin != first_whole) masked_group(begin);
-    for (index_t j = first_whole; j < last_whole; j += num_lanes<A>) {
-      const auto score = hn::LoadU(d, u + j);
-      odd = hn::Or(odd, hn::Not(hn::Gt(score, hidden)));
-      max = hn::Max(max, score);
+    for (index_t j = first_whole; j < last_whole; j += lane_group) {
+      RAPT_UNROLL for (int v = 0; v < group_vectors<A>; ++v) {
+        const auto score = hn::LoadU(d, u + j + v * num_lanes<A>);
+        ordinary = hn::And(ordinary, hn::Gt(score, hidden));
+        max = hn::Max(max, score);
+      }
     }
     if (end != last_whole) masked_group(last_whole);
   }
@@ -107,7 +109,7 @@ row_max<A> mask_and_max(A* u, const seen_keys& seen) {
   hn::Store(max, d, lanes);
   A largest = lanes[0];
   for (int i = 1; i < num_lanes<A>; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
-  return {largest, !hn::AllFalse(d, odd)};
+  return {largest, !hn::AllTrue(d, ordinary)};
 }
 
 template <class A>
@@ -172,7 +174,7 @@ void merge(index_t rows, const states<A>& into, const states<A>& from) {
 template <class A>
 row_kernels<A> row_table() {
   row_kernels<A> k;
-  k.load = load<A>, k.store = store<A>, k.transpose = transpose<A>;
+  k.load = load<A>, k.store = store<A>, k.transpose = transpose<A>, k.spread = spread<A>;
   k.scale_query = scale_query<A>, k.multiply = multiply<A>, k.add = add<A>;
   k.softcap = softcap<A>, k.alibi = alibi<A>, k.add_scaled = add_scaled<A>;
   k.mask_and_max = mask_and_max<A>, k.finite_bits = finite_bits<A>, k.exp_and_sum = exp_and_sum<A>, k.merge = merge<A>;

@@ -46,9 +46,10 @@ struct tile_shape {
 template <class T>
 constexpr index_t ahead_elements = 1024 / static_cast<index_t>(sizeof(T));
 
-/// Values are taken in blocks of so many keys, so that the next columns and the next tile of rows find them in the first-level cache: a column of 64
-/// bytes in rows 512 bytes apart competes for 8 of its 64 sets.
-constexpr index_t value_block = 32;
+/// Values that are met in memory are taken in blocks of so many keys, so that the next columns and the next tile of rows find them in the first-level
+/// cache: a column of 64 bytes in rows 512 bytes apart competes for 8 of its 64 sets. Out of the second-level cache they come fast enough, and sums
+/// stay in registers all the way.
+constexpr index_t walking_block = 32;
 
 template <class A, class T, int Rows, int Vectors, bool adding, bool walks>
 HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth, const T* next,
@@ -110,9 +111,9 @@ void dot_rows(const dot_args<A>& a) {
 /// `ahead` to `ahead_end` is what will be read after this block. A tile reads its own block at strides, which no processor foresees: so it also loads
 /// one piece of what comes next for each piece that it uses, in the order of addresses.
 template <class A, class T, int Rows, int Vectors, bool walks>
-HWY_INLINE void value_tile(const A* HWY_RESTRICT p, const T* HWY_RESTRICT values, index_t value_stride, index_t count, const T* ahead,
-                           const T* ahead_end, A* HWY_RESTRICT out, index_t out_stride) {
-  constexpr int lanes = num_lanes<A>;
+HWY_INLINE void value_tile(const A* HWY_RESTRICT p, const T* HWY_RESTRICT values, index_t value_stride, index_t group_stride, index_t count,
+                           const T* ahead, const T* ahead_end, A* HWY_RESTRICT out, index_t out_stride) {
+  constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
   const tag<A> d;
   reg<A> acc[Rows][Vectors], value[Vectors];
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -120,10 +121,9 @@ HWY_INLINE void value_tile(const A* HWY_RESTRICT p, const T* HWY_RESTRICT values
   }
   for (index_t j = 0; j < count; ++j) {
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
-      const T* HWY_RESTRICT from = values + j * value_stride + v * lanes;
-      value[v] = keep_in_register<A>(load_widened<A>(from));
+      value[v] = keep_in_register<A>(load_widened<A>(values + j * value_stride + v / in_group * group_stride + v % in_group * lanes));
       if constexpr (walks) {
-        if (v % group_vectors<A> == 0) {
+        if (v % in_group == 0) {
           const T* const piece = std::min(ahead + (j * Vectors + v) * lanes, ahead_end - 1);
           static_cast<void>(*reinterpret_cast<const volatile unsigned char*>(piece));
           __builtin_prefetch(piece + ahead_elements<T>);
@@ -144,18 +144,19 @@ template <class A, class T, int Rows, bool walks>
 void value_rows(const value_args<A>& a) {
   using shape = tile_shape<Rows>;
   constexpr int lanes = num_lanes<A>;
-  const index_t width = a.num_groups * lane_group;
-  for (index_t first = 0; first < a.count; first += value_block) {
-    const index_t count = std::min(value_block, a.count - first);
+  const index_t width = a.num_groups * lane_group, block = walks ? walking_block : a.count;
+  for (index_t first = 0; first < a.count; first += block) {
+    const index_t count = std::min(block, a.count - first);
     const T* const values = static_cast<const T*>(a.values) + first * a.value_stride;
-    const index_t following = std::min(value_block, a.count - first - count);
+    const index_t following = std::min(block, a.count - first - count);
     const bool in_run = following > 0 || a.next == nullptr;
     const T* const ahead = in_run ? values + count * a.value_stride : static_cast<const T*>(a.next);
     const T* const ahead_end = in_run ? ahead + following * a.value_stride : ahead + a.next_size;
     const auto tiles = [&](auto vectors, index_t column) HWY_ATTR {
+      const T* const from = values + column / lane_group * a.group_stride + column % lane_group;
       for (int r = 0; r < Rows; r += shape::rows)
-        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * score_stride + first, values + column, a.value_stride, count, ahead + column * count,
-                                                      ahead_end, a.acc + r * width + column, width);
+        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * score_stride + first, from, a.value_stride, a.group_stride, count,
+                                                      ahead + column * count, ahead_end, a.acc + r * width + column, width);
     };
     constexpr int part = std::min(shape::vectors, group_vectors<A>);
     index_t column = 0;
