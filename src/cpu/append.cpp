@@ -84,16 +84,16 @@ class appender {
       std::byte* const group = page + (slot - lane) * kv.head_dim * size;
       rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);
       if (count == lane_group) {
-        rows_.store(own.lanes, lane_group * kv.head_dim, group, kv.type, 1);
+        rows_.store(own.lanes, A{1}, lane_group * kv.head_dim, group, kv.type, 1);
       } else {
         // Other lanes hold other keys. Lanes past count are whatever scratch held: rounded and not copied.
-        rows_.store(own.lanes, lane_group * kv.head_dim, own.narrow, kv.type, 1);
+        rows_.store(own.lanes, A{1}, lane_group * kv.head_dim, own.narrow, kv.type, 1);
         for (index_t d = 0; d < kv.head_dim; ++d)
           std::memcpy(group + (d * lane_group + lane) * size, own.narrow + d * lane_group * size, static_cast<std::size_t>(count * size));
       }
       for (index_t i = 0; i < count; ++i) {
         rows_.load(byte_at(p_.v.data, p_.v.offset(s.first_row + first + i, h), p_.v.type), p_.v.type, p_.v.dim_stride, kv.value_dim, own.value);
-        rows_.store(own.value, kv.value_dim, page + kv.value_offset + (slot + i) * kv.value_stride() * size, kv.type, 1);
+        rows_.store(own.value, A{1}, kv.value_dim, page + kv.value_offset + (slot + i) * kv.value_stride() * size, kv.type, 1);
       }
     }
   }

@@ -90,13 +90,12 @@ class attention {
       const row_block<A> block(c_, s, of_sequence % c_.stored_heads, first_row, std::min(max_block_rows_, rows_of(s) - first_row), own);
       const index_t last = block.last_segment(), num_supers = ceil_div(last, segments_per_super);
       const index_t first_super = block.first_segment() / segments_per_super;
-      clear(own.whole, block.num_rows());
+      // The first non-empty side of a merge is copied: a lone super-segment may as well be the whole.
+      const bool alone = num_supers - first_super == 1;
+      if (!alone) clear(own.whole, block.num_rows());
       for (index_t super = first_super; super < num_supers; ++super) {
-        // The first non-empty side of a merge is copied: a lone super-segment may as well be the whole.
-        const bool alone = num_supers - first_super == 1;
-        const states<A>& into = alone ? own.whole : own.super;
-        clear(into, block.num_rows());
-        block.fold(std::max(block.first_segment(), super * segments_per_super), std::min(last, (super + 1) * segments_per_super), into);
+        block.fold(std::max(block.first_segment(), super * segments_per_super), std::min(last, (super + 1) * segments_per_super),
+                   alone ? own.whole : own.super);
         if (!alone) c_.rows.merge(block.num_rows(), own.whole, own.super);
       }
       block.finish(own.whole);
@@ -127,7 +126,9 @@ class attention {
 
   void split(workspace& scratch) {
     const index_t slots = segments_per_super + ceil_div(max_kv_len_, super_segment_len), num_rows = total_rows_ * c_.stored_heads;
-    const states<A> partial = take_states<A>(scratch, num_rows * slots, c_.value_stride);
+    index_t room = 0;
+    for (index_t i = 0; i < p_.num_sequences; ++i) room += tiled_rows(rows_of(p_.sequences[i]));
+    const states<A> partial = take_states<A>(scratch, room * c_.stored_heads * slots, c_.value_stride);
     const unit_list list(scratch, p_.num_sequences), rows(scratch, p_.num_sequences);
     split_range* const ranges = scratch.take<split_range>(p_.num_sequences);
     const index_t num_workers = workers_for(ctx_, std::max<index_t>(ctx_.num_workers(), 1), work_);
@@ -135,11 +136,11 @@ class attention {
     if (scratch.measuring()) return;
     for (index_t i = 0; i < p_.num_sequences; ++i) ranges[i] = range_of(p_.sequences[i]);
     const index_t num_units = list.fill([&](index_t i) { return c_.stored_heads * ranges[i].num_units(); });
-    rows.fill([&](index_t i) { return rows_of(p_.sequences[i]); });
+    rows.fill([&](index_t i) { return tiled_rows(rows_of(p_.sequences[i])); });
 
-    // Slot `slot` of a KV head of sequence i: rows_of(sequence) states.
+    // Slot `slot` of a KV head of sequence i: the states of whole tiles.
     const auto slot_at = [&](index_t i, index_t head, index_t slot) {
-      const index_t before = rows.begin_of(i), count = rows_of(p_.sequences[i]);
+      const index_t before = rows.begin_of(i), count = tiled_rows(rows_of(p_.sequences[i]));
       return partial.at((before * c_.stored_heads + head * count) * slots + slot * count);
     };
     for_each_unit(ctx_, num_workers, num_units, [&](index_t worker, index_t unit) {
@@ -150,7 +151,6 @@ class attention {
       const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
       const row_block<A> block(c_, s, head, 0, rows_of(s), own);
       const states<A> into = slot_at(i, head, slot);
-      clear(into, rows_of(s));
       if (slot < range.num_supers()) {
         const index_t super = range.first_super + slot;
         block.fold(std::max(block.first_segment(), super * segments_per_super), (super + 1) * segments_per_super, into);

@@ -48,18 +48,18 @@ class tile_work {
   /// values.
   void sum_values() const {
     if (first_ >= last_) return;
-    std::fill_n(out_.acc, tile_.tile_rows * c_.value_stride, A{0});
+    std::memset(out_.acc, 0, static_cast<std::size_t>(tile_.tile_rows * c_.value_stride) * sizeof(A));
     index_t all_first = 0, all_last = segment_len;
     bool by_bits = false;
     for (index_t r = 0; r < tile_.used; ++r) {
       all_first = std::max(all_first, seen_[r].first), all_last = std::min(all_last, seen_[r].last);
       by_bits |= seen_[r].bits != nullptr;
     }
-    if (all_first >= all_last) return accumulate_by_row(0, segment_len);
+    if (all_first >= all_last) return accumulate_by_row(first_, last_);
     if (!by_bits) {
-      accumulate_by_row(0, all_first);
+      accumulate_by_row(first_, all_first);
       accumulate(tile_.tile_rows, 0, all_first, all_last);
-      accumulate_by_row(all_last, segment_len);
+      accumulate_by_row(all_last, last_);
       return;
     }
     std::uint64_t all[words_per_segment] = {};
@@ -80,13 +80,16 @@ class tile_work {
 
   /// seen_ and the range any row sees; false where that is empty.
   bool find_visible() {
-    const bool same_for_heads = c_.p.mask.kind != mask_kind::boolean || c_.p.mask.head_stride == 0;
+    const bool by_index = c_.p.mask.kind != mask_kind::boolean && segment_.positions == nullptr;
+    const bool same_for_heads = c_.p.mask.head_stride == 0;
     first_ = segment_len, last_ = 0;
     for (index_t r = 0; r < tile_.used; ++r) {
       out_.max[r] = minus_infinity<A>;
       out_.sum[r] = 0;
       const query_row& row = tile_.rows[r];
-      if (r > 0 && same_for_heads && row.query == tile_.rows[r - 1].query)
+      if (by_index)
+        seen_[r] = keys_in_range(row, segment_);
+      else if (r > 0 && same_for_heads && row.query == tile_.rows[r - 1].query)
         seen_[r] = seen_[r - 1];
       else
         seen_[r] = keys_seen(c_.p, c_.has_window, s_, row, segment_, w_.seen + (first_row_ + r) * words_per_segment);
@@ -187,6 +190,7 @@ class tile_work {
   }
   /// The same for each row and what it sees of them.
   void accumulate_by_row(index_t first, index_t last) const {
+    if (first >= last) return;
     for (index_t r = 0; r < tile_.used; ++r) {
       const index_t begin = std::max(first, seen_[r].first), end = std::min(last, seen_[r].last);
       if (seen_[r].bits == nullptr) {

@@ -14,6 +14,8 @@ enum class isa : std::uint8_t;
 /// The most rows that one register tile holds, and the row counts that kernels exist for: 1, 2, 4, 8 and 12.
 constexpr int max_tile_rows = 12;
 constexpr int tile_rows_for(index_t rows) { return rows <= 2 ? static_cast<int>(rows) : rows <= 4 ? 4 : rows <= 8 ? 8 : max_tile_rows; }
+/// Rows that the tiles of `rows` rows write.
+constexpr index_t tiled_rows(index_t rows) { return rows / max_tile_rows * max_tile_rows + tile_rows_for(rows % max_tile_rows); }
 
 /// Distance of two score rows. Not 512: rows would lie 2 KiB apart and 12 of them would compete for two sets of a first-level cache.
 constexpr index_t score_stride = segment_len + lane_group;
@@ -57,8 +59,8 @@ struct operand_kernels {
 
 /// Keys that one row sees of one segment: [first, last), relative to the segment; with bits, those of them whose bit is set.
 struct seen_keys {
-  index_t first = 0, last = 0;
-  const std::uint64_t* bits = nullptr;  ///< [words_per_segment]
+  index_t first, last;
+  const std::uint64_t* bits;  ///< [words_per_segment], or null
   bool empty() const { return first >= last; }
 };
 
@@ -84,16 +86,14 @@ template <class A>
 struct row_kernels {
   /// to[i] = from[i * stride], widened (f64 to float: rounded once).
   void (*load)(const void* from, dtype type, index_t stride, index_t n, A* to);
-  /// to[i * stride] = from[i], rounded once to nearest even; a NaN becomes the canonical one.
-  void (*store)(const A* from, index_t n, void* to, dtype type, index_t stride);
+  /// to[i * stride] = from[i] * by, rounded to `type` to nearest even; a NaN becomes the canonical one.
+  void (*store)(const A* from, A by, index_t n, void* to, dtype type, index_t stride);
   /// to[c * to_stride + r] = rows[r][c].
   void (*transpose)(const A* const* rows, index_t num_rows, index_t num_columns, A* to, index_t to_stride);
   /// to[c / 16 * panel_stride + c % 16] = row[c].
   void (*spread)(const A* row, index_t n, A* to, index_t panel_stride);
   /// x = x * (high + low); an infinite x becomes NaN.
   void (*scale_query)(A* x, index_t n, A high, A low);
-  /// x *= by.
-  void (*multiply)(A* x, index_t n, A by);
   /// x += y.
   void (*add)(A* x, const A* y, index_t n);
 

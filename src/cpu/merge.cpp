@@ -51,7 +51,7 @@ void run(context& ctx, const merge_params& p, workspace& scratch) {
         lse = static_cast<A>(static_cast<double>(high) + math::log(static_cast<double>(sum)));
         out = high_out;
       }
-      rows.store(out, dim, byte_at(p.out.data, p.out.offset(row, h), p.out.type), p.out.type, p.out.dim_stride);
+      rows.store(out, A{1}, dim, byte_at(p.out.data, p.out.offset(row, h), p.out.type), p.out.type, p.out.dim_stride);
       static_cast<A*>(p.out_lse.data)[p.out_lse.offset(row, h)] = lse == lse ? lse : std::numeric_limits<A>::quiet_NaN();
     }
   });

@@ -94,7 +94,7 @@ class projection {
         rows_.add(sums, scratch.residual, num_columns);
       }
       each_piece(target.out, row + r, first_column, num_columns,
-                 [&](std::byte* to, index_t at, index_t n) { rows_.store(sums + at, n, to, target.out.type, target.out.dim_stride); });
+                 [&](std::byte* to, index_t at, index_t n) { rows_.store(sums + at, A{1}, n, to, target.out.type, target.out.dim_stride); });
     }
   }
 

@@ -39,7 +39,7 @@ void run(context& ctx, const rotate_params& p, workspace& scratch) {
         A* const row = stride == 1 ? x : own.wide;
         if (row != x) rows.load(x, dtype_of<A>, stride, p.x.dim, row);
         norm_and_rotate(rows, p.norm, p.rope, p.x.dim, row, own.c, own.s);
-        if (row != x) rows.store(row, p.x.dim, x, dtype_of<A>, stride);
+        if (row != x) rows.store(row, A{1}, p.x.dim, x, dtype_of<A>, stride);
       }
     }
   });

@@ -45,6 +45,7 @@ row_block<A>::row_block(const attend_call<A>& call, const sequence_rows& sequenc
 template <class A>
 void row_block<A>::fold(index_t first, index_t last, const states<A>& into) const {
   key_segment segment;
+  bool merging = false;
   for (index_t i = first; i < last; ++i) {
     index_t begin = segment_len, end = 0;
     for (index_t r = 0; r < num_rows_; ++r) {
@@ -62,10 +63,12 @@ void row_block<A>::fold(index_t first, index_t last, const states<A>& into) cons
         const index_t used = std::min<index_t>(max_tile_rows, end_row - r);
         tiles[num_tiles++] = {w_.block + r, used, tile_rows_for(used), w_.queries + r * c_.head_dim};
       }
-      attend_tiles<A>(c_, s_, segment, {tiles, num_tiles}, w_, w_.segment);
-      c_.rows.merge(end_row - first_row, into.at(first_row), w_.segment);
+      attend_tiles<A>(c_, s_, segment, {tiles, num_tiles}, w_, merging ? w_.segment : into.at(first_row));
+      if (merging) c_.rows.merge(end_row - first_row, into.at(first_row), w_.segment);
     }
+    merging = true;
   }
+  if (!merging) clear(into, num_rows_);
 }
 
 template <class A>
@@ -97,16 +100,14 @@ void row_block<A>::finish_row(const query_row& row, const states<A>& state, std:
   }
   if (!seen) {
     std::fill_n(state.acc, c_.value_dim, A{0});
-  } else {
-    if (p.sink_logits != nullptr) {
-      *w_.sink.max = static_cast<A>(p.sink_logits[row.head] * math::log2_e);
-      *w_.sink.sum = 1;
-      std::fill_n(w_.sink.acc, c_.value_stride, A{0});
-      c_.rows.merge(1, state, w_.sink);
-    }
-    c_.rows.multiply(state.acc, c_.value_stride, A{1} / sum);
+    sum = 1;
+  } else if (p.sink_logits != nullptr) {
+    *w_.sink.max = static_cast<A>(p.sink_logits[row.head] * math::log2_e);
+    *w_.sink.sum = 1;
+    std::fill_n(w_.sink.acc, c_.value_stride, A{0});
+    c_.rows.merge(1, state, w_.sink);
   }
-  c_.rows.store(state.acc, c_.value_dim, out, p.out.type, p.out.dim_stride);
+  c_.rows.store(state.acc, A{1} / sum, c_.value_dim, out, p.out.type, p.out.dim_stride);
 }
 
 template class row_block<float>;

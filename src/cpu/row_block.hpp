@@ -19,7 +19,7 @@ class row_block {
   index_t last_segment() const { return ceil_div(last_, segment_len); }
   index_t num_rows() const { return num_rows_; }
 
-  /// Merges segments [first, last), ascending, into `into`.
+  /// `into`, with room for tiled_rows(num_rows()), becomes the merge of segments [first, last), ascending.
   void fold(index_t first, index_t last, const states<A>& into) const;
   /// Step 5: sink, out, lse. The states are used up.
   void finish(const states<A>& of) const;

@@ -79,25 +79,25 @@ HWY_INLINE void store_rounded(vec<A> v, T* to) {
   }
 }
 template <class A, class T>
-void store_as(const A* from, index_t n, T* to, index_t stride) {
+void store_as(const A* from, A by, index_t n, T* to, index_t stride) {
   index_t i = 0;
   if constexpr (std::is_same_v<A, T> || (sizeof(A) == 4 && sizeof(T) == 2 && RAPT_TARGET_HAS_FMA)) {
     if (stride == 1)
-      for (; i + num_lanes<A> <= n; i += num_lanes<A>) store_rounded<A>(hn::LoadU(tag<A>(), from + i), to + i);
+      for (; i + num_lanes<A> <= n; i += num_lanes<A>) store_rounded<A>(hn::Mul(hn::LoadU(tag<A>(), from + i), hn::Set(tag<A>(), by)), to + i);
   }
-  for (; i < n; ++i) to[i * stride] = rounded<T>(from[i]);
+  for (; i < n; ++i) to[i * stride] = rounded<T>(from[i] * by);
 }
 template <class A>
-void store(const A* from, index_t n, void* to, dtype type, index_t stride) {
+void store(const A* from, A by, index_t n, void* to, dtype type, index_t stride) {
   switch (type) {
     case dtype::f64:
-      return store_as(from, n, static_cast<double*>(to), stride);
+      return store_as(from, by, n, static_cast<double*>(to), stride);
     case dtype::f32:
-      return store_as(from, n, static_cast<float*>(to), stride);
+      return store_as(from, by, n, static_cast<float*>(to), stride);
     case dtype::bf16:
-      return store_as(from, n, static_cast<bf16*>(to), stride);
+      return store_as(from, by, n, static_cast<bf16*>(to), stride);
     default:
-      return store_as(from, n, static_cast<f16*>(to), stride);
+      return store_as(from, by, n, static_cast<f16*>(to), stride);
   }
 }
 
@@ -190,21 +190,28 @@ void scale_query(A* x, index_t n, A high, A low) {
   });
 }
 template <class A>
-void multiply(A* x, index_t n, A by) {
-  for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR { hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, by)), d, x + i); });
-}
-template <class A>
 void add(A* x, const A* y, index_t n) {
   for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR { hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i); });
 }
 
+/// Lanes i and i + half, of half as many each time.
+template <class D>
+HWY_INLINE hn::TFromD<D> halves_sum(D d, hn::Vec<D> lanes) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (hn::MaxLanes(d) > 1) {
+    const hn::Half<D> half;
+    return halves_sum(half, hn::Add(hn::LowerHalf(half, lanes), hn::UpperHalf(half, lanes)));
+  }
+#endif
+  return hn::GetLane(lanes);
+}
 /// 16 virtual lanes: i and i + 8, then i and i + 4, i + 2, i + 1.
 template <class A>
-HWY_INLINE A tree_sum(const vec<A> (&lanes)[group_vectors<A>]) {
-  HWY_ALIGN A sum[lane_group];
-  for (int v = 0; v < group_vectors<A>; ++v) hn::Store(lanes[v], tag<A>(), sum + v * num_lanes<A>);
-  RAPT_UNROLL for (int half = lane_group / 2; half > 0; half /= 2) { RAPT_UNROLL for (int i = 0; i < half; ++i) sum[i] += sum[i + half]; }
-  return sum[0];
+HWY_INLINE A tree_sum(vec<A> (&lanes)[group_vectors<A>]) {
+  RAPT_UNROLL for (int half = group_vectors<A> / 2; half > 0; half /= 2) {
+    RAPT_UNROLL for (int v = 0; v < half; ++v) lanes[v] = hn::Add(lanes[v], lanes[v + half]);
+  }
+  return halves_sum(tag<A>(), lanes[0]);
 }
 
 template <class A>

@@ -175,7 +175,7 @@ template <class A>
 row_kernels<A> row_table() {
   row_kernels<A> k;
   k.load = load<A>, k.store = store<A>, k.transpose = transpose<A>, k.spread = spread<A>;
-  k.scale_query = scale_query<A>, k.multiply = multiply<A>, k.add = add<A>;
+  k.scale_query = scale_query<A>, k.add = add<A>;
   k.softcap = softcap<A>, k.alibi = alibi<A>, k.add_scaled = add_scaled<A>;
   k.mask_and_max = mask_and_max<A>, k.finite_bits = finite_bits<A>, k.exp_and_sum = exp_and_sum<A>, k.merge = merge<A>;
   k.norm = norm<A>, k.rotate = rotate<A>;

@@ -65,7 +65,7 @@ void limit_keys(const attend_params& p, bool positions_are_indices, const sequen
 
 seen_keys keys_seen(const attend_params& p, bool has_window, const sequence_rows& s, const query_row& row, const key_segment& segment,
                     std::uint64_t* bits) {
-  seen_keys seen{std::max<index_t>(row.first - segment.start, 0), std::min(row.last - segment.start, segment_len)};
+  seen_keys seen = keys_in_range(row, segment);
   if (seen.empty()) return {};
   bool by_bits = false;
 

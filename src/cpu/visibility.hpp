@@ -9,6 +9,10 @@ namespace cpu {
 /// Fills `row.first` and `row.last`: outside of them nothing is seen, whatever masks say.
 void limit_keys(const attend_params& params, bool positions_are_indices, const sequence_rows& sequence, query_row& row);
 
+/// The keys of a segment that a row sees by their index: all there is to it without boolean mask and explicit positions.
+inline seen_keys keys_in_range(const query_row& row, const key_segment& segment) {
+  return {std::max<index_t>(row.first - segment.start, 0), std::min(row.last - segment.start, segment_len), nullptr};
+}
 /// The keys of a segment that a row sees. Where they are no range, `bits` [words_per_segment] says which.
 seen_keys keys_seen(const attend_params& params, bool has_window, const sequence_rows& sequence, const query_row& row, const key_segment& segment,
                     std::uint64_t* bits);
