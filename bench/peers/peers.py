@@ -2,7 +2,8 @@
 
 usage: peers.py LIBRARY RESULT [--threads 1,2] [--only TEXT] [--seconds S]
 
-Each work's answers are compared first. Then the contenders take turns, with the machine's limit measured in the same rounds; times are medians.
+Each work's answers are compared first. Then the contenders take turns, with the machine's limit measured in the same rounds. Times are medians over
+rounds; ratios and shares are medians of each round's quotients, because a shared machine changes its pace from one second to the next.
 RESULT is JSON: {"machine": ..., "rows": [{"work", "threads", "ours", "peers": {name: value}, "limit", "ratio", "share", "goal", "share_goal"}]}, times in
 seconds, limit the time that the machine's limit would allow.
 """
@@ -56,12 +57,15 @@ def measure(work, lib, seconds):
             times[name].append(timed(run))
         time.sleep(REST)
         limits.append(work.amount / lib.limit(work.limit))
-    medians = {name: statistics.median(t) for name, t in times.items()}
-    limit, ours = statistics.median(limits), medians.pop("rapt")
-    best = min(medians.values())
+    ours = times.pop("rapt")
+
+    def over_ours(others):
+        return statistics.median(other / own for other, own in zip(others, ours))
+
     return {
-        "work": work.name, "threads": lib.threads, "ours": ours, "peers": medians, "limit": limit, "limited_by": work.limit, "amount": work.amount,
-        "ratio": best / ours, "share": limit / ours, "goal": work.goal, "share_goal": work.share_goal,
+        "work": work.name, "threads": lib.threads, "ours": statistics.median(ours), "peers": {name: statistics.median(t) for name, t in times.items()},
+        "limit": statistics.median(limits), "limited_by": work.limit, "amount": work.amount,
+        "ratio": min(map(over_ours, times.values())), "share": over_ours(limits), "goal": work.goal, "share_goal": work.share_goal,
     }
 
 
@@ -78,14 +82,15 @@ def main():
     for threads in map(int, options.threads.split(",")):
         torch.set_num_threads(threads)
         lib = works.Library(options.library, threads)
-        for make in works.all_works(lib):
+        for name, make in works.all_works(lib):
+            if options.only not in name:
+                continue
             work = make()
-            if options.only in work.name:
-                row = measure(work, lib, options.seconds)
-                rows.append(row)
-                missed = row["ratio"] < row["goal"] or row["share"] < (row["share_goal"] or 0)
-                print(f"{threads}  {row['work']:<62} {row['ours'] * 1e3:9.3f} ms  {row['ratio']:5.2f}x of {row['goal']:.2f}  {row['share']:4.0%} of {row['limited_by']}"
-                      f"{'  below the goal' if missed else ''}", flush=True)
+            row = measure(work, lib, options.seconds)
+            rows.append(row)
+            missed = row["ratio"] < row["goal"] or row["share"] < (row["share_goal"] or 0)
+            print(f"{threads}  {row['work']:<62} {row['ours'] * 1e3:9.3f} ms  {row['ratio']:5.2f}x of {row['goal']:.2f}  {row['share']:4.0%} of {row['limited_by']}"
+                  f"{'  below the goal' if missed else ''}", flush=True)
             getattr(work, "release", lambda: None)()
             del work
             gc.collect()

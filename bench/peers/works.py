@@ -261,18 +261,22 @@ def tabular(lib, name, batch, q_len, kv_len, kv_heads, goal, heads=6, dim=32):
     return Work(name, contenders, 4 * batch * q_len * kv_len * heads * dim, "fma", goal)
 
 
-def all_works(lib) -> typing.Iterator[typing.Callable[[], Work]]:
-    """Functions that set one work up: the large ones do not fit side by side."""
+def all_works(lib) -> typing.Iterator[tuple[str, typing.Callable[[], Work]]]:
+    """Names, and functions that set one work up: the large ones do not fit side by side."""
+
+    def named(name, make, *arguments):
+        return name, lambda: make(lib, name, *arguments)
+
     for length in (512, 2048, 4096):
         for shape, heads, kv_heads, dim, causal_goal in (("8 heads, d 64", 8, 8, 64, 1.4), ("16 heads, 4 KV heads, d 128", 16, 4, 128, 1.25)):
             share = 0.88 if dim == 128 and length >= 2048 else None
-            yield lambda n=length, s=shape, h=heads, g=kv_heads, d=dim, f=share: prefill(lib, f"prefill full, {s}, {n} tokens", n, h, g, d, False, 1.05, f)
-            yield lambda n=length, s=shape, h=heads, g=kv_heads, d=dim, c=causal_goal: prefill(lib, f"prefill causal, {s}, {n} tokens", n, h, g, d, True, c)
+            yield named(f"prefill full, {shape}, {length} tokens", prefill, length, heads, kv_heads, dim, False, 1.05, share)
+            yield named(f"prefill causal, {shape}, {length} tokens", prefill, length, heads, kv_heads, dim, True, causal_goal)
     for kv_len in (8192, 32768):
-        for kv_dtype, goal in (("f32", 2.0), ("f16", 2.0), ("bf16", 2.0)):
-            yield lambda n=kv_len, t=kv_dtype, g=goal: decode(lib, f"decode {t} cache, 32 heads, 8 KV heads, d 128, {n} keys", n, t, g)
+        for kv_dtype in ("f32", "f16", "bf16"):
+            yield named(f"decode {kv_dtype} cache, 32 heads, 8 KV heads, d 128, {kv_len} keys", decode, kv_len, kv_dtype, 2.0)
     for length, goal in ((128, 1.3), (2048, 1.6)):
-        yield lambda n=length, g=goal: module(lib, f"module f32, 1024 wide, 16 heads, {n} tokens", n, 1024, 16, g)
-    yield lambda: module_step(lib, "module f32, 1024 wide, 16 heads, 1 token after 4096", 4096, 1024, 16, 2.0)
-    yield lambda: tabular(lib, "6 heads, d 32, batch 2048, 32 tokens", 2048, 32, 32, 6, 1.3)
-    yield lambda: tabular(lib, "6 heads, d 32, batch 64, 512 queries on one stored head of 2048", 64, 512, 2048, 1, 1.3)
+        yield named(f"module f32, 1024 wide, 16 heads, {length} tokens", module, length, 1024, 16, goal)
+    yield named("module f32, 1024 wide, 16 heads, 1 token after 4096", module_step, 4096, 1024, 16, 2.0)
+    yield named("6 heads, d 32, batch 2048, 32 tokens", tabular, 2048, 32, 32, 6, 1.3)
+    yield named("6 heads, d 32, batch 64, 512 queries on one stored head of 2048", tabular, 64, 512, 2048, 1, 1.3)

@@ -33,26 +33,29 @@ inline index_t workers_for(const context& ctx, index_t num_units, index_t work) 
   return std::clamp<index_t>(num_units, 1, ctx.num_workers());
 }
 
-/// Calls f(worker, unit) once for each unit, on num_workers threads; units are taken in ascending order.
+/// Calls f(worker, unit) once for each unit, on num_workers threads; `grain` at a time are taken in ascending order.
 template <class F>
-void for_each_unit(context& ctx, index_t num_workers, index_t num_units, const F& f) {
+void for_each_unit(context& ctx, index_t num_workers, index_t num_units, const F& f, index_t grain = 1) {
   if (num_workers <= 1) {
     for (index_t unit = 0; unit < num_units; ++unit) f(index_t{0}, unit);
     return;
   }
   struct job {
     const F& f;
-    index_t num_units;
+    index_t num_units, grain;
     std::atomic<index_t> next{0};
-  } work{f, num_units};
+  } work{f, num_units, grain};
   const executor& pool = ctx.internals().pool;
   pool.run(
       pool.self, num_workers,
       [](void* arg, index_t worker) {
         const float_environment environment;
         job& w = *static_cast<job*>(arg);
-        for (index_t unit = w.next.fetch_add(1, std::memory_order_relaxed); unit < w.num_units; unit = w.next.fetch_add(1, std::memory_order_relaxed))
-          w.f(worker, unit);
+        for (;;) {
+          const index_t first = w.next.fetch_add(w.grain, std::memory_order_relaxed);
+          if (first >= w.num_units) break;
+          for (index_t unit = first; unit < std::min(first + w.grain, w.num_units); ++unit) w.f(worker, unit);
+        }
       },
       &work);
 }
