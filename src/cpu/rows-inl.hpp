@@ -196,7 +196,7 @@ void add(A* x, const A* y, index_t n) {
 
 /// Lanes i and i + half, of half as many each time.
 template <class D>
-HWY_INLINE hn::TFromD<D> halves_sum(D d, hn::Vec<D> lanes) {
+HWY_INLINE hn::TFromD<D> halves_sum([[maybe_unused]] D d, hn::Vec<D> lanes) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (hn::MaxLanes(d) > 1) {
     const hn::Half<D> half;

@@ -21,7 +21,7 @@ void expect_rounded_alike(const cpu::row_kernels<float>& rows, std::uint32_t fir
   std::uint32_t bits = first_bits;
   for (int block = 0; block < 64; ++block) {
     for (float& x : from) x = std::bit_cast<float>(bits), bits += step;
-    rows.store(from.data(), n, to.data(), dtype_of<T>, 1);
+    rows.store(from.data(), 1.0f, n, to.data(), dtype_of<T>, 1);
     for (index_t i = 0; i < n; ++i)
       ASSERT_EQ(to[static_cast<std::size_t>(i)].bits, T(from[static_cast<std::size_t>(i)]).bits)
           << std::hex << std::bit_cast<std::uint32_t>(from[static_cast<std::size_t>(i)]);
@@ -62,7 +62,7 @@ TEST_P(conversion_in, all_sixteen_bit_values_widen_exactly) {
 
 TEST_P(conversion_in, a_nan_is_stored_as_the_canonical_one) {
   std::vector<float> from(19, std::bit_cast<float>(0xffabcdefu)), to(19);
-  rows.store(from.data(), 19, to.data(), dtype::f32, 1);
+  rows.store(from.data(), 1.0f, 19, to.data(), dtype::f32, 1);
   for (const float x : to) EXPECT_EQ(std::bit_cast<std::uint32_t>(x), 0x7fc00000u);
 }
 
