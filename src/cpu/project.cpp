@@ -10,8 +10,8 @@ namespace rapt {
 inline namespace v0 {
 namespace cpu {
 namespace {
-constexpr index_t block_rows = 96;              // 8 tiles; more rows would not be read less often from the weights' point of view
-constexpr index_t chunk_rows = 4 * block_rows;  // packed at one time: work memory does not grow with the number of rows
+constexpr index_t block_rows = 192;             // 16 tiles
+constexpr index_t chunk_rows = 2 * block_rows;  // packed at one time: work memory does not grow with the number of rows
 constexpr index_t panel_groups = 4, panel_columns = panel_groups * lane_group;
 
 template <class A>
