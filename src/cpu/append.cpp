@@ -82,8 +82,10 @@ class appender {
         keys[i] = key;
       }
       std::byte* const group = page + (slot - lane) * kv.head_dim * size;
-      rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);
-      if (count == lane_group) {
+      if (count > 1) rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);
+      if (count == 1) {
+        rows_.store(keys[0], A{1}, kv.head_dim, group + lane * size, kv.type, lane_group);
+      } else if (count == lane_group) {
         rows_.store(own.lanes, A{1}, lane_group * kv.head_dim, group, kv.type, 1);
       } else {
         // Other lanes hold other keys. Lanes past count are whatever scratch held: rounded and not copied.

@@ -143,6 +143,10 @@ HWY_INLINE void transpose_8x8(const float* const* rows, index_t column, float* t
 #endif
 template <class A>
 void transpose(const A* const* rows, index_t num_rows, index_t num_columns, A* to, index_t to_stride) {
+  if (num_rows == 1 && to_stride == 1) {
+    std::copy_n(rows[0], num_columns, to);
+    return;
+  }
   index_t first = 0;
 #if HWY_TARGET != HWY_SCALAR
   // A stripe of columns for all rows, so that lines of `to` are filled while they are near.
