@@ -20,13 +20,15 @@ struct append_scratch {
   A* lanes;           // [head_dim][16]
   std::byte* narrow;  // the same, rounded
   A* value;           // [value_dim]
+  A* columns;         // [value_stride / 16][16][16]: the values of one lane group
   append_scratch(workspace& from, const append_params& p)
       : c(from.take<A>(lane_group * p.rope.dim / 2)),
         s(from.take<A>(lane_group * p.rope.dim / 2)),
         rows(from.take<A>(lane_group * p.kv.head_dim)),
         lanes(from.take<A>(lane_group * p.kv.head_dim)),
         narrow(from.take<std::byte>(lane_group * p.kv.head_dim * size_of(p.kv.type))),
-        value(from.take<A>(p.kv.value_dim)) {}
+        value(from.take<A>(p.kv.value_dim)),
+        columns(from.take<A>(lane_group * p.kv.value_stride())) {}
 };
 
 index_t units_of(const sequence_rows& s) { return s.num_rows == 0 ? 0 : ceil_div(s.kv_len + s.num_rows, unit_keys) - s.kv_len / unit_keys; }
@@ -95,8 +97,11 @@ class appender {
       }
       for (index_t i = 0; i < count; ++i) {
         rows_.load(byte_at(p_.v.data, p_.v.offset(s.first_row + first + i, h), p_.v.type), p_.v.type, p_.v.dim_stride, kv.value_dim, own.value);
-        rows_.store(own.value, A{1}, kv.value_dim, page + kv.value_offset + (slot + i) * kv.value_stride() * size, kv.type, 1);
+        rows_.spread(own.value, kv.value_dim, own.columns + i * lane_group, lane_group * lane_group);
       }
+      const value_layout values = kv.values();
+      for (index_t column = 0; column < values.columns; column += lane_group)
+        rows_.store(own.columns + column * lane_group, A{1}, count * lane_group, page + kv.value_offset + values.offset(slot, column) * size, kv.type, 1);
     }
   }
 

@@ -17,8 +17,8 @@ constexpr index_t min_block_rows = 8 * max_tile_rows, max_packing_block_rows = 1
 /// in a second-level cache of 512 KiB for them, beside 100 KiB of scores; in turns they would not.
 constexpr index_t tiles_of_group = 4, rows_of_group = tiles_of_group * max_tile_rows;
 
-/// Elements from one panel of 16 columns of packed values to the next. Not 512 * 16: panels would lie a power of two apart.
-constexpr index_t value_panel = (segment_len + 1) * lane_group;
+/// Keys of a segment that is packed into scratch. Not 512: the column groups of its values would lie a power of two apart.
+constexpr index_t scratch_keys = segment_len + lane_group;
 
 template <class A>
 constexpr A minus_infinity = -std::numeric_limits<A>::infinity();
@@ -93,7 +93,7 @@ struct attend_scratch {
   states<A> segment, super, whole;  // of a group, of the block, of the block
   states<A> sink;                   // one row
   A* keys;                          // segments that are not read in place: [segment_len / 16][head_dim][16]
-  A* values;                        // [value_stride / 16][value_panel]; of an other type in a packed cache: [segment_len][value_stride]
+  A* values;                        // [value_stride / 16][scratch_keys][16]
   index_t* positions;               // [segment_len]
 
   attend_scratch(workspace& from, const attend_call<A>& c, index_t block_rows)
@@ -109,7 +109,7 @@ struct attend_scratch {
         whole(take_states<A>(from, block_rows, c.value_stride)),
         sink(take_states<A>(from, 1, c.value_stride)),
         keys(c.in_place ? nullptr : from.take<A>(segment_len * c.head_dim)),
-        values(c.in_place ? nullptr : from.take<A>(c.value_stride / lane_group * value_panel)),
+        values(c.in_place ? nullptr : from.take<A>(scratch_keys * c.value_stride)),
         positions(c.key_positions != nullptr ? from.take<index_t>(segment_len) : nullptr) {}
 };
 

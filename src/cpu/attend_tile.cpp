@@ -110,7 +110,7 @@ class tile_work {
         c_.operand.dot(tile_.tile_rows,
                        {tile_.queries + d * tile_.tile_rows, keys + d * lane_group * size, group_stride, std::min(score_block, c_.head_dim - d),
                         ceil_div(end - begin, lane_group), scores(0) + begin, score_stride, d > 0, walks_,
-                        i + 1 < segment_.num_runs ? segment_.runs[i + 1].keys + d * lane_group * size : segment_.runs[0].values});
+                        i + 1 < segment_.num_runs ? segment_.runs[i + 1].keys + d * lane_group * size : next_values(segment_.runs[0])});
     }
   }
 
@@ -175,17 +175,16 @@ class tile_work {
     }
   }
 
+  const std::byte* next_values(const key_run& run) const { return byte_at(run.values, segment_.layout.offset(run.first_value, 0), c_.operand_type); }
   /// Keys [first, last) into the accumulators of `rows` rows from row `row`: all see all of them.
   void accumulate(int rows, index_t row, index_t first, index_t last) const {
-    const index_t size = size_of(c_.operand_type);
     for (index_t i = 0; i < segment_.num_runs; ++i) {
       const key_run& run = segment_.runs[i];
       const index_t begin = std::max(run.first, first), end = std::min(run.first + run.count, last);
       if (begin >= end) continue;
-      c_.operand.values(rows, {scores(row) + begin, run.values + (begin - run.first) * segment_.value_stride * size, segment_.value_stride,
-                               segment_.value_group_stride, end - begin, c_.value_stride / lane_group, out_.acc + row * c_.value_stride,
-                               walks_ && rows == tile_.tile_rows, i + 1 < segment_.num_runs ? segment_.runs[i + 1].values : segment_.next_keys,
-                               i + 1 < segment_.num_runs ? segment_.runs[i + 1].count * c_.value_stride : lane_group * c_.head_dim});
+      c_.operand.values(rows, {scores(row) + begin, run.values, segment_.layout, run.first_value + begin - run.first, end - begin,
+                               out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows,
+                               i + 1 < segment_.num_runs ? next_values(segment_.runs[i + 1]) : segment_.next_keys});
     }
   }
   /// The same for each row and what it sees of them.

@@ -42,12 +42,12 @@ struct dot_args {
 template <class A>
 struct value_args {
   const A* p;          ///< [rows][score_stride]
-  const void* values;  ///< groups of 16 columns, group_stride elements apart, keys value_stride apart
-  index_t value_stride, group_stride, count, num_groups;
-  A* acc;             ///< [rows][16 * num_groups]
-  bool walks;         ///< as in dot_args; the groups of a key then lie side by side
-  const void* next;   ///< what is read after the last key, or null
-  index_t next_size;  ///< elements that are there to be read
+  const void* values;  ///< as `layout` says
+  value_layout layout;
+  index_t first, count;  ///< keys of `values`
+  A* acc;                ///< [rows][layout.columns]
+  bool walks;            ///< as in dot_args
+  const void* next;      ///< what is read after the last key, or null
 };
 
 /// Products with operands of one stored type. rows is one of the counts above.

@@ -56,9 +56,8 @@ void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_he
                   key_segment& segment) {
   const operand& v = c.p.v;
   pack_strided_keys(c, s, kv_head, segment.start, first, last, scratch);
-  segment.runs[0] = {reinterpret_cast<const std::byte*>(scratch.keys), reinterpret_cast<const std::byte*>(scratch.values), 0, last};
+  segment.runs[0] = {reinterpret_cast<const std::byte*>(scratch.keys), reinterpret_cast<const std::byte*>(scratch.values), 0, 0, last};
   segment.num_runs = 1;
-  segment.value_stride = lane_group, segment.value_group_stride = value_panel;
   const bool in_place = v.type == dtype_of<A> && v.dim_stride == 1;
   const std::byte* const base = byte_at(v.data, s.kv_batch * v.batch_stride + kv_head * v.head_stride + segment.start * v.len_stride, v.type);
   const row_prefetch prefetch(v);
@@ -66,7 +65,7 @@ void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_he
     const std::byte* const from = byte_at(base, j * v.len_stride, v.type);
     if (j + lane_group < last) prefetch(byte_at(from, lane_group * v.len_stride, v.type));
     if (!in_place) c.rows.load(from, v.type, v.dim_stride, c.value_dim, scratch.wide);
-    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + j * lane_group, value_panel);
+    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + j * lane_group, scratch_keys * lane_group);
   }
 }
 
@@ -75,7 +74,6 @@ void load_packed(const attend_call<A>& c, const sequence_rows& s, index_t kv_hea
                  key_segment& segment) {
   const packed_kv& kv = c.p.kv;
   const index_t size = size_of(kv.type);
-  segment.value_stride = c.value_stride, segment.value_group_stride = lane_group;
   segment.num_runs = 0;
   segment.next_keys = nullptr;
   if (const index_t next = segment.start + segment_len; c.in_place && next < s.kv_len)
@@ -85,17 +83,22 @@ void load_packed(const attend_call<A>& c, const sequence_rows& s, index_t kv_hea
   each_page_piece(kv, s, segment.start, first / lane_group * lane_group, last, [&](index_t page, index_t slot, index_t begin, index_t count) {
     const std::byte* const head = kv.base + page * kv.page_bytes + kv_head * kv.head_bytes;
     const std::byte* const keys = head + slot * c.head_dim * size;
-    const std::byte* const values = head + kv.value_offset + slot * c.value_stride * size;
+    const std::byte* const values = head + kv.value_offset;
     key_run& run = segment.runs[segment.num_runs++];
     if (c.in_place) {
-      run = {keys, values, begin, count};
+      run = {keys, values, slot, begin, count};
       return;
     }
     A* const wide_keys = scratch.keys + begin * c.head_dim;
-    A* const wide_values = scratch.values + begin * c.value_stride;
     c.rows.load(keys, kv.type, 1, round_up(count, lane_group) * c.head_dim, wide_keys);
-    c.rows.load(values, kv.type, 1, count * c.value_stride, wide_values);
-    run = {reinterpret_cast<const std::byte*>(wide_keys), reinterpret_cast<const std::byte*>(wide_values), begin, count};
+    const value_layout from = kv.values();
+    for (index_t done = 0, n; done < count; done += n) {
+      n = std::min(count - done, from.keys_of(from.block_of(slot + done)) - (slot + done) % from.block);
+      for (index_t column = 0; column < c.value_stride; column += lane_group)
+        c.rows.load(values + from.offset(slot + done, column) * size, kv.type, 1, n * lane_group,
+                    scratch.values + segment.layout.offset(begin + done, column));
+    }
+    run = {reinterpret_cast<const std::byte*>(wide_keys), reinterpret_cast<const std::byte*>(scratch.values), begin, begin, count};
   });
 }
 
@@ -121,6 +124,7 @@ template <class A>
 void load_segment(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t segment_idx, index_t first, index_t last,
                   const attend_scratch<A>& scratch, key_segment& segment) {
   segment.start = segment_idx * segment_len;
+  segment.layout = call.in_place ? call.p.kv.values() : value_layout{scratch_keys, scratch_keys, call.value_stride};
   if (call.p.kv.present())
     load_packed(call, sequence, kv_head, first, last, scratch, segment);
   else

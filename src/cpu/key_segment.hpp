@@ -9,7 +9,8 @@ namespace cpu {
 /// Keys first .. first + count of the segment (multiples of 16 but for the segment's end).
 struct key_run {
   const std::byte* keys;    ///< [count / 16][head_dim][16] of the call's operand type
-  const std::byte* values;  ///< of the first key
+  const std::byte* values;  ///< as key_segment::layout says
+  index_t first_value;      ///< the first key's place there
   index_t first, count;
 };
 
@@ -17,8 +18,8 @@ struct key_segment {
   index_t start = 0;                   ///< index of the segment's first key
   const index_t* positions = nullptr;  ///< explicit ones of its keys, where the call looks at them
   index_t min_position = 0, max_position = 0;
-  index_t value_stride = 0, value_group_stride = 0;  ///< elements from a key's values to the next key's; from 16 columns to the next 16
-  const std::byte* next_keys = nullptr;              ///< where the segment after this one begins, if known
+  value_layout layout;
+  const std::byte* next_keys = nullptr;  ///< where the segment after this one begins, if known
   index_t num_runs = 0;
   key_run runs[segment_len / lane_group];
 };

@@ -46,22 +46,25 @@ struct tile_shape {
 template <class T>
 constexpr index_t ahead_elements = 1024 / static_cast<index_t>(sizeof(T));
 
-/// Values that are met in memory are taken in blocks of so many keys, so that the next columns and the next tile of rows find them in the first-level
-/// cache: a column of 64 bytes in rows 512 bytes apart competes for 8 of its 64 sets. Out of the second-level cache they come fast enough, and sums
-/// stay in registers all the way.
-constexpr index_t walking_block = 32;
+/// What becomes of a tile's sums: they are stored; added to what is there; or go on from what is there.
+enum class sums : std::uint8_t { stored, added, continued };
 
-template <class A, class T, int Rows, int Vectors, bool adding, bool walks>
-HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY_RESTRICT columns, index_t group_stride, index_t depth, const T* next,
-                         A* HWY_RESTRICT out, index_t out_stride) {
+/// `steps` steps of the chains of one tile. Row r's factor of step k is x[r * row_stride + k * step_stride]; the columns of step k are groups of 16,
+/// group_stride elements apart. `next` is the first group of the tile that follows.
+template <class A, class T, int Rows, int Vectors, index_t row_stride, index_t step_stride, sums how, bool walks>
+HWY_INLINE void tile(const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, index_t group_stride, index_t steps, const T* next, A* HWY_RESTRICT out,
+                     index_t out_stride) {
   constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
   const tag<A> d;
   reg<A> acc[Rows][Vectors], column[Vectors];
-  RAPT_UNROLL for (int r = 0; r < Rows; ++r) { RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(hn::Zero(d)); }
+  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v)
+      acc[r][v] = to_reg<A>(how == sums::continued ? hn::LoadU(d, out + r * out_stride + v * lanes) : hn::Zero(d));
+  }
   // Near the end of its group a stream goes on at the same place of the next tile.
   constexpr index_t steps_ahead = ahead_elements<T> / lane_group;
-  const index_t last_steps = depth - steps_ahead;
-  for (index_t k = 0; k < depth; ++k) {
+  const index_t last_steps = steps - steps_ahead;
+  for (index_t k = 0; k < steps; ++k) {
     const T* const ahead = k < last_steps ? columns + ahead_elements<T> : next - last_steps * lane_group;
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
       const index_t at = v / in_group * group_stride + k * lane_group + v % in_group * lanes;
@@ -71,14 +74,14 @@ HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY
       }
     }
     RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-      const vec<A> broadcast = hn::Set(d, x[k * x_stride + r]);
+      const vec<A> broadcast = hn::Set(d, x[r * row_stride + k * step_stride]);
       RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(fused_mul_add(broadcast, to_vec<A>(column[v]), to_vec<A>(acc[r][v])));
     }
   }
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
       A* const to = out + r * out_stride + v * lanes;
-      if constexpr (adding)
+      if constexpr (how == sums::added)
         hn::StoreU(hn::Add(hn::LoadU(d, to), to_vec<A>(acc[r][v])), d, to);
       else
         hn::StoreU(to_vec<A>(acc[r][v]), d, to);
@@ -86,90 +89,51 @@ HWY_INLINE void dot_tile(const A* HWY_RESTRICT x, index_t x_stride, const T* HWY
   }
 }
 
-template <class A, class T, int Rows, bool adding, bool walks>
-void dot_rows(const dot_args<A>& a) {
+/// The tiles of `Rows` rows over num_groups groups of columns; `after` is read when they are done, or null.
+template <class A, class T, int Rows, index_t row_stride, index_t step_stride, sums how, bool walks>
+HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_t num_groups, index_t steps, const T* after, A* out, index_t out_stride) {
   using shape = tile_shape<Rows>;
   constexpr int in_group = group_vectors<A>;
-  const T* const columns = static_cast<const T*>(a.columns);
-  const auto tiles = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
+  const auto of = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
     const index_t following = group + std::max<index_t>(1, vectors / in_group);
-    const T* const next = following < a.num_groups || a.next == nullptr ? columns + following * a.group_stride + lane : static_cast<const T*>(a.next);
+    const T* const next = following < num_groups || after == nullptr ? columns + following * group_stride + lane : after;
     for (int r = 0; r < Rows; r += shape::rows)
-      dot_tile<A, T, shape::rows, vectors, adding, walks>(a.x + r, Rows, columns + group * a.group_stride + lane, a.group_stride, a.depth, next,
-                                                          a.out + r * a.out_stride + group * lane_group + lane, a.out_stride);
+      tile<A, T, shape::rows, vectors, row_stride, step_stride, how, walks>(x + r * row_stride, columns + group * group_stride + lane, group_stride, steps,
+                                                                            next, out + r * out_stride + group * lane_group + lane, out_stride);
   };
   index_t group = 0;
   if constexpr (shape::vectors > in_group) {
     constexpr int groups = shape::vectors / in_group;
-    for (; group + groups <= a.num_groups; group += groups) tiles(std::integral_constant<int, shape::vectors>(), group, 0);
+    for (; group + groups <= num_groups; group += groups) of(std::integral_constant<int, shape::vectors>(), group, 0);
   }
   constexpr int part = std::min(shape::vectors, in_group);
-  for (; group < a.num_groups; ++group)
-    for (index_t lane = 0; lane < lane_group; lane += part * num_lanes<A>) tiles(std::integral_constant<int, part>(), group, lane);
+  for (; group < num_groups; ++group)
+    for (index_t lane = 0; lane < lane_group; lane += part * num_lanes<A>) of(std::integral_constant<int, part>(), group, lane);
 }
 
-/// `ahead` to `ahead_end` is what will be read after this block. A tile reads its own block at strides, which no processor foresees: so it also loads
-/// one piece of what comes next for each piece that it uses, in the order of addresses.
-template <class A, class T, int Rows, int Vectors, bool walks>
-HWY_INLINE void value_tile(const A* HWY_RESTRICT p, const T* HWY_RESTRICT values, index_t value_stride, index_t group_stride, index_t count,
-                           const T* ahead, const T* ahead_end, A* HWY_RESTRICT out, index_t out_stride) {
-  constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
-  const tag<A> d;
-  reg<A> acc[Rows][Vectors], value[Vectors];
-  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(hn::LoadU(d, out + r * out_stride + v * lanes));
-  }
-  for (index_t j = 0; j < count; ++j) {
-    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
-      value[v] = keep_in_register<A>(load_widened<A>(values + j * value_stride + v / in_group * group_stride + v % in_group * lanes));
-      if constexpr (walks) {
-        if (v % in_group == 0) {
-          const T* const piece = std::min(ahead + (j * Vectors + v) * lanes, ahead_end - 1);
-          static_cast<void>(*reinterpret_cast<const volatile unsigned char*>(piece));
-          __builtin_prefetch(piece + ahead_elements<T>);
-        }
-      }
-    }
-    RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-      const vec<A> broadcast = hn::Set(d, p[r * score_stride + j]);
-      RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(fused_mul_add(broadcast, to_vec<A>(value[v]), to_vec<A>(acc[r][v])));
-    }
-  }
-  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) hn::StoreU(to_vec<A>(acc[r][v]), d, out + r * out_stride + v * lanes);
-  }
+template <class A, class T, int Rows, sums how, bool walks>
+void dot_rows(const dot_args<A>& a) {
+  tiles<A, T, Rows, 1, Rows, how, walks>(a.x, static_cast<const T*>(a.columns), a.group_stride, a.num_groups, a.depth, static_cast<const T*>(a.next), a.out,
+                                         a.out_stride);
 }
 
 template <class A, class T, int Rows, bool walks>
 void value_rows(const value_args<A>& a) {
-  using shape = tile_shape<Rows>;
-  constexpr int lanes = num_lanes<A>;
-  const index_t width = a.num_groups * lane_group, block = walks ? walking_block : a.count;
-  for (index_t first = 0; first < a.count; first += block) {
-    const index_t count = std::min(block, a.count - first);
-    const T* const values = static_cast<const T*>(a.values) + first * a.value_stride;
-    const index_t following = std::min(block, a.count - first - count);
-    const bool in_run = following > 0 || a.next == nullptr;
-    const T* const ahead = in_run ? values + count * a.value_stride : static_cast<const T*>(a.next);
-    const T* const ahead_end = in_run ? ahead + following * a.value_stride : ahead + a.next_size;
-    const auto tiles = [&](auto vectors, index_t column) HWY_ATTR {
-      const T* const from = values + column / lane_group * a.group_stride + column % lane_group;
-      for (int r = 0; r < Rows; r += shape::rows)
-        value_tile<A, T, shape::rows, vectors, walks>(a.p + r * score_stride + first, from, a.value_stride, a.group_stride, count,
-                                                      ahead + column * count, ahead_end, a.acc + r * width + column, width);
-    };
-    constexpr int part = std::min(shape::vectors, group_vectors<A>);
-    index_t column = 0;
-    for (; column + shape::vectors * lanes <= width; column += shape::vectors * lanes) tiles(std::integral_constant<int, shape::vectors>(), column);
-    if constexpr (shape::vectors > part)
-      for (; column < width; column += part * lanes) tiles(std::integral_constant<int, part>(), column);
+  for (index_t done = 0; done < a.count;) {
+    const index_t key = a.first + done, keys = a.layout.keys_of(a.layout.block_of(key));
+    const index_t count = std::min(keys - key % a.layout.block, a.count - done);
+    const T* const values = static_cast<const T*>(a.values) + a.layout.offset(key, 0);
+    const T* const after = done + count < a.count ? static_cast<const T*>(a.values) + a.layout.offset(key + count, 0) : static_cast<const T*>(a.next);
+    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(a.p + done, values, keys * lane_group, a.layout.columns / lane_group, count, after, a.acc,
+                                                               a.layout.columns);
+    done += count;
   }
 }
 
 template <class A, class T, int Rows>
 void dot_for(const dot_args<A>& a) {
-  if (a.adding) return a.walks ? dot_rows<A, T, Rows, true, true>(a) : dot_rows<A, T, Rows, true, false>(a);
-  return a.walks ? dot_rows<A, T, Rows, false, true>(a) : dot_rows<A, T, Rows, false, false>(a);
+  if (a.adding) return a.walks ? dot_rows<A, T, Rows, sums::added, true>(a) : dot_rows<A, T, Rows, sums::added, false>(a);
+  return a.walks ? dot_rows<A, T, Rows, sums::stored, true>(a) : dot_rows<A, T, Rows, sums::stored, false>(a);
 }
 template <class A, class T, int Rows>
 void values_for(const value_args<A>& a) {

@@ -26,9 +26,12 @@ void move_rows(const transfer_params& t) {
         }
       }
       if (t.v == nullptr) continue;
-      std::byte* const value = head + kv.value_offset + slot * kv.value_stride() * size;
-      std::byte* const canonical_value = static_cast<std::byte*>(t.v) + (i * kv.num_heads + h) * kv.value_dim * size;
-      std::memcpy(exporting ? canonical_value : value, exporting ? value : canonical_value, static_cast<std::size_t>(kv.value_dim * size));
+      for (index_t column = 0; column < kv.value_dim; column += lane_group) {
+        std::byte* const value = head + kv.value_offset + kv.values().offset(slot, column) * size;
+        std::byte* const canonical = static_cast<std::byte*>(t.v) + ((i * kv.num_heads + h) * kv.value_dim + column) * size;
+        const auto bytes = static_cast<std::size_t>(std::min(lane_group, kv.value_dim - column) * size);
+        std::memcpy(exporting ? canonical : value, exporting ? value : canonical, bytes);
+      }
     }
   }
 }

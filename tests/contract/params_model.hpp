@@ -44,7 +44,10 @@ struct kv_place {
     return head_start(key, head) + (i / 16 * kv->head_dim + d) * 16 + i % 16;
   }
   index_t value_element(index_t key, index_t head, index_t d) const {
-    return head_start(key, head) + kv->value_offset / size_of(kv->type) + slot(key) * ((kv->value_dim + 15) / 16 * 16) + d;
+    // Blocks of 64 keys, the last of a page shorter; in a block, groups of 16 columns.
+    const index_t before = slot(key) / 64 * 64, in_block = std::min<index_t>(64, kv->page_len - before);
+    return head_start(key, head) + kv->value_offset / size_of(kv->type) + before * ((kv->value_dim + 15) / 16 * 16) +
+           (d / 16 * in_block + (slot(key) - before)) * 16 + d % 16;
   }
   index_t position(index_t key) const { return kv->positions != nullptr ? kv->positions[page(key) * kv->position_stride + slot(key)] : key; }
 };

@@ -65,7 +65,7 @@ struct bits_backend {
         for (index_t d = 0; p.k && d < kv.head_dim; ++d)
           move(head + ((slot / 16 * kv.head_dim + d) * 16 + slot % 16) * size, p.k, (t * kv.num_heads + h) * kv.head_dim + d);
         for (index_t d = 0; p.v && d < kv.value_dim; ++d)
-          move(head + kv.value_offset + (slot * kv.value_stride() + d) * size, p.v, (t * kv.num_heads + h) * kv.value_dim + d);
+          move(head + kv.value_offset + (kv.values().offset(slot, d / 16 * 16) + d % 16) * size, p.v, (t * kv.num_heads + h) * kv.value_dim + d);
       }
   }
   static void move_matrix(const rapt::pack_params& p, bool in) {

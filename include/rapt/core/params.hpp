@@ -3,6 +3,8 @@
 #pragma once
 #include <rapt/core/dtype.hpp>
 
+#include <algorithm>
+
 namespace rapt {
 inline namespace v0 {
 
@@ -18,8 +20,22 @@ struct operand {
   index_t offset(index_t row, index_t head) const { return row / len * batch_stride + row % len * len_stride + head * head_stride; }
 };
 
-/// Keys and values as kernels read them. A page holds, for each head: keys [page_len / 16][head_dim][16], then, value_offset bytes further, values
-/// [page_len][value_stride] with value_stride = round_up(value_dim, 16). Lanes and columns past the end may hold anything.
+/// Values in blocks of up to `block` keys, [columns / 16][keys of the block][16]: a column group of a block is read in the order of addresses, and
+/// the next one follows it. The last block holds what is left of `len` keys.
+struct value_layout {
+  index_t block, len, columns;  ///< columns: a multiple of 16
+
+  index_t block_of(index_t key) const { return key / block; }
+  index_t keys_of(index_t block_idx) const { return std::min(block, len - block_idx * block); }
+  /// Elements from the first value to column `column`, a multiple of 16, of a key; the other columns of its group follow.
+  index_t offset(index_t key, index_t column) const {
+    const index_t b = block_of(key);
+    return b * block * columns + column * keys_of(b) + key % block * lane_group;
+  }
+};
+
+/// Keys and values as kernels read them. A page holds, for each head: keys [page_len / 16][head_dim][16], then, value_offset bytes further, values as
+/// value_layout says. Lanes and columns past the end may hold anything.
 struct packed_kv {
   std::byte* base = nullptr;
   dtype type = dtype::f32;
@@ -35,6 +51,7 @@ struct packed_kv {
   /// A layout without base is present too: what measures needs no memory.
   bool present() const { return page_len != 0; }
   index_t value_stride() const { return round_up(value_dim, lane_group); }
+  value_layout values() const { return {64, page_len, value_stride()}; }
 };
 
 /// Rows of one sequence in a call: `num_rows` rows from row `first_row` of the operands.
