@@ -42,9 +42,9 @@ struct tile_shape {
 };
 
 /// What meets its operands in memory asks for them so far ahead, in the order of addresses: a processor's own prefetching then runs along, and takes
-/// more lines at a time than prefetch instructions alone can.
+/// more lines at a time than prefetch instructions alone can. 1 KiB of floats, 2 KiB of halves: what was best (README.md).
 template <class T>
-constexpr index_t ahead_elements = 1024 / static_cast<index_t>(sizeof(T));
+constexpr index_t ahead_elements = sizeof(T) == 2 ? 1024 : 1024 / static_cast<index_t>(sizeof(T));
 
 /// What becomes of a tile's sums: they are stored; added to what is there; or go on from what is there.
 enum class sums : std::uint8_t { stored, added, continued };
@@ -68,7 +68,9 @@ HWY_INLINE void tile(const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, ind
     const T* const ahead = k < last_steps ? columns + ahead_elements<T> : next - last_steps * lane_group;
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
       const index_t at = v / in_group * group_stride + k * lane_group + v % in_group * lanes;
-      column[v] = keep_in_register<A>(load_widened<A>(columns + at));
+      // A single row uses each vector once: it may be loaded where it is multiplied. Eight of them beside eight sums would not fit AVX2's registers.
+      const vec<A> loaded = load_widened<A>(columns + at);
+      column[v] = Rows == 1 ? to_reg<A>(loaded) : keep_in_register<A>(loaded);
       if constexpr (walks) {
         if (v % in_group == 0) __builtin_prefetch(ahead + at);
       }
