@@ -101,7 +101,8 @@ class appender {
       }
       const value_layout values = kv.values();
       for (index_t column = 0; column < values.columns; column += lane_group)
-        rows_.store(own.columns + column * lane_group, A{1}, count * lane_group, page + kv.value_offset + values.offset(slot, column) * size, kv.type, 1);
+        rows_.store(own.columns + column * lane_group, A{1}, count * lane_group, page + kv.value_offset + values.offset(slot, column) * size, kv.type,
+                    1);
     }
   }
 

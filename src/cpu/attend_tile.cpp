@@ -182,9 +182,9 @@ class tile_work {
       const key_run& run = segment_.runs[i];
       const index_t begin = std::max(run.first, first), end = std::min(run.first + run.count, last);
       if (begin >= end) continue;
-      c_.operand.values(rows, {scores(row) + begin, run.values, segment_.layout, run.first_value + begin - run.first, end - begin,
-                               out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows,
-                               i + 1 < segment_.num_runs ? next_values(segment_.runs[i + 1]) : segment_.next_keys});
+      c_.operand.values(
+          rows, {scores(row) + begin, run.values, segment_.layout, run.first_value + begin - run.first, end - begin, out_.acc + row * c_.value_stride,
+                 walks_ && rows == tile_.tile_rows, i + 1 < segment_.num_runs ? next_values(segment_.runs[i + 1]) : segment_.next_keys});
     }
   }
   /// The same for each row and what it sees of them.

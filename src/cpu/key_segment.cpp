@@ -65,7 +65,8 @@ void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_he
     const std::byte* const from = byte_at(base, j * v.len_stride, v.type);
     if (j + lane_group < last) prefetch(byte_at(from, lane_group * v.len_stride, v.type));
     if (!in_place) c.rows.load(from, v.type, v.dim_stride, c.value_dim, scratch.wide);
-    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + j * lane_group, scratch_keys * lane_group);
+    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + j * lane_group,
+                  scratch_keys * lane_group);
   }
 }
 

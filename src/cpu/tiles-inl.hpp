@@ -58,8 +58,8 @@ HWY_INLINE void tile(const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, ind
   const tag<A> d;
   reg<A> acc[Rows][Vectors], column[Vectors];
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-    RAPT_UNROLL for (int v = 0; v < Vectors; ++v)
-      acc[r][v] = to_reg<A>(how == sums::continued ? hn::LoadU(d, out + r * out_stride + v * lanes) : hn::Zero(d));
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] =
+        to_reg<A>(how == sums::continued ? hn::LoadU(d, out + r * out_stride + v * lanes) : hn::Zero(d));
   }
   // Near the end of its group a stream goes on at the same place of the next tile.
   constexpr index_t steps_ahead = ahead_elements<T> / lane_group;
@@ -93,15 +93,17 @@ HWY_INLINE void tile(const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, ind
 
 /// The tiles of `Rows` rows over num_groups groups of columns; `after` is read when they are done, or null.
 template <class A, class T, int Rows, index_t row_stride, index_t step_stride, sums how, bool walks>
-HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_t num_groups, index_t steps, const T* after, A* out, index_t out_stride) {
+HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_t num_groups, index_t steps, const T* after, A* out,
+                      index_t out_stride) {
   using shape = tile_shape<Rows>;
   constexpr int in_group = group_vectors<A>;
   const auto of = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
     const index_t following = group + std::max<index_t>(1, vectors / in_group);
     const T* const next = following < num_groups || after == nullptr ? columns + following * group_stride + lane : after;
     for (int r = 0; r < Rows; r += shape::rows)
-      tile<A, T, shape::rows, vectors, row_stride, step_stride, how, walks>(x + r * row_stride, columns + group * group_stride + lane, group_stride, steps,
-                                                                            next, out + r * out_stride + group * lane_group + lane, out_stride);
+      tile<A, T, shape::rows, vectors, row_stride, step_stride, how, walks>(x + r * row_stride, columns + group * group_stride + lane, group_stride,
+                                                                            steps, next, out + r * out_stride + group * lane_group + lane,
+                                                                            out_stride);
   };
   index_t group = 0;
   if constexpr (shape::vectors > in_group) {
@@ -115,8 +117,8 @@ HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_
 
 template <class A, class T, int Rows, sums how, bool walks>
 void dot_rows(const dot_args<A>& a) {
-  tiles<A, T, Rows, 1, Rows, how, walks>(a.x, static_cast<const T*>(a.columns), a.group_stride, a.num_groups, a.depth, static_cast<const T*>(a.next), a.out,
-                                         a.out_stride);
+  tiles<A, T, Rows, 1, Rows, how, walks>(a.x, static_cast<const T*>(a.columns), a.group_stride, a.num_groups, a.depth, static_cast<const T*>(a.next),
+                                         a.out, a.out_stride);
 }
 
 template <class A, class T, int Rows, bool walks>
@@ -126,8 +128,8 @@ void value_rows(const value_args<A>& a) {
     const index_t count = std::min(keys - key % a.layout.block, a.count - done);
     const T* const values = static_cast<const T*>(a.values) + a.layout.offset(key, 0);
     const T* const after = done + count < a.count ? static_cast<const T*>(a.values) + a.layout.offset(key + count, 0) : static_cast<const T*>(a.next);
-    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(a.p + done, values, keys * lane_group, a.layout.columns / lane_group, count, after, a.acc,
-                                                               a.layout.columns);
+    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(a.p + done, values, keys * lane_group, a.layout.columns / lane_group, count, after,
+                                                               a.acc, a.layout.columns);
     done += count;
   }
 }
