@@ -79,6 +79,16 @@ def main():
     options = parser.parse_args()
     torch.set_grad_enabled(False)
     rows, began, busy = [], time.time(), busy_seconds()
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+
+    def write():
+        others = busy_seconds() - busy - sum(os.times()[:2])
+        machine = {
+            "cpu": cpu, "processors": os.cpu_count(), "date": time.strftime("%Y-%m-%d", time.gmtime()), "seconds": round(time.time() - began),
+            "processors_busy_with_others": round(max(0.0, others / (time.time() - began)), 2), "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
+        }
+        pathlib.Path(options.result).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+
     for threads in map(int, options.threads.split(",")):
         torch.set_num_threads(threads)
         lib = works.Library(options.library, threads)
@@ -88,19 +98,13 @@ def main():
             work = make()
             row = measure(work, lib, options.seconds)
             rows.append(row)
+            write()  # what was measured stays where the run is cut off
             missed = row["ratio"] < row["goal"] or row["share"] < (row["share_goal"] or 0)
             print(f"{threads}  {row['work']:<62} {row['ours'] * 1e3:9.3f} ms  {row['ratio']:5.2f}x of {row['goal']:.2f}  {row['share']:4.0%} of {row['limited_by']}"
                   f"{'  below the goal' if missed else ''}", flush=True)
             getattr(work, "release", lambda: None)()
             del work
             gc.collect()
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    others = busy_seconds() - busy - sum(os.times()[:2])
-    machine = {
-        "cpu": cpu, "processors": os.cpu_count(), "date": time.strftime("%Y-%m-%d", time.gmtime()), "seconds": round(time.time() - began),
-        "processors_busy_with_others": round(max(0.0, others / (time.time() - began)), 2), "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
-    }
-    pathlib.Path(options.result).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     return 0
 
 

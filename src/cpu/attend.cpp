@@ -1,6 +1,6 @@
 // Attention: which rows and keys are one work unit, in which order partial results are merged. Nothing here computes; nothing here can change a bit.
 //
-// blocks  Prefill, and many short sequences: a unit is (sequence, KV head, block of 96 rows, or up to 768 where segments are packed first) and walks
+// blocks  Prefill, and many short sequences: a unit is (sequence, KV head, block of 96 rows, or up to 2040 where segments are packed first) and walks
 //         that block's segments upwards. A key or value is read from memory once for all query heads of its group. Work memory: two states for each
 //         row of a block, per worker.
 // split   Few rows against many keys (decode): a unit is one whole super-segment of one KV head, or one segment of the last super-segment, so that
