@@ -20,7 +20,7 @@ void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start,
 /// Asks for the keys or values that are packed after the ones at hand: rows of a strided tensor lie far apart, and no processor foresees the next.
 class row_prefetch {
  public:
-  row_prefetch(const operand& o) : bytes_(o.dim_stride == 1 ? o.dim * size_of(o.type) : 0) {}
+  explicit row_prefetch(const operand& o) : bytes_(o.dim_stride == 1 ? o.dim * size_of(o.type) : 0) {}
   void operator()(const std::byte* row) const {
     for (index_t i = 0; i < bytes_; i += 64) __builtin_prefetch(row + i);
   }

@@ -20,6 +20,9 @@ struct operand {
   index_t offset(index_t row, index_t head) const { return row / len * batch_stride + row % len * len_stride + head * head_stride; }
 };
 
+/// Keys in a block of packed values: sums stay in registers for so many, and 4 KiB of float columns are read in one piece.
+constexpr index_t value_block = 64;
+
 /// Values in blocks of up to `block` keys, [columns / 16][keys of the block][16]: a column group of a block is read in the order of addresses, and
 /// the next one follows it. The last block holds what is left of `len` keys.
 struct value_layout {
@@ -51,7 +54,7 @@ struct packed_kv {
   /// A layout without base is present too: what measures needs no memory.
   bool present() const { return page_len != 0; }
   index_t value_stride() const { return round_up(value_dim, lane_group); }
-  value_layout values() const { return {64, page_len, value_stride()}; }
+  value_layout values() const { return {value_block, page_len, value_stride()}; }
 };
 
 /// Rows of one sequence in a call: `num_rows` rows from row `first_row` of the operands.
