@@ -212,7 +212,7 @@ class tile_work {
   const states<A> out_;
   const index_t first_row_;
   const bool walks_;
-  seen_keys seen_[max_tile_rows];
+  seen_keys seen_[max_tile_rows] = {};
   index_t first_ = 0, last_ = 0;
 };
 
