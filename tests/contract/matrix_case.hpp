@@ -156,7 +156,7 @@ class matrix_case {
     const rapt::cache_limits limits{.num_layers = num_layers_,
                                     .max_tokens = tokens * limits_.max_sequences + (random_.chance(0.5) ? 0 : random_.between(1, 2'000)),
                                     .max_sequences = limits_.max_sequences,
-                                    .page_len = random_.pick<index_t>({16, 48, 64})};
+                                    .page_len = random_.pick<index_t>({16, 48, 64, 80})};
     rapt::kv_cache cache(any_context(), config_, limits);
     std::vector<live_sequence> live;
     live.push_back({0, cache.add_sequence()});

@@ -60,7 +60,7 @@ class module_comparison {
       module.forward(ctx, x, rapt::self_kv{}, out, options);
       check("self_kv");
       if (!config_.causal) return;
-      rapt::kv_cache cache(ctx, module.config(), {.max_tokens = len_, .page_len = random_.pick<index_t>({16, 48, 64})});
+      rapt::kv_cache cache(ctx, module.config(), {.max_tokens = len_, .page_len = random_.pick<index_t>({16, 48, 64, 80})});
       const rapt::sequence sequence = cache.add_sequence();
       for (index_t done = 0; done < len_;) {
         const index_t count = std::min(len_ - done, random_.between(1, len_));
