@@ -1,9 +1,9 @@
 // Keys and values into the packed layout: norm and rotation of keys in accumulators, then one rounding to the stored type.
 //
 // A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of
-// a row share one set of angles. Keys are transposed to [head_dim][16] in scratch and rounded on the way out; values are rounded row by row. Lanes
-// and columns that no key owns are left as they are. Bound: reading the rows and writing the cache, and the angles' cos and sin. Test:
-// tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
+// a row share one set of angles. Keys are transposed to [head_dim][16] in scratch and rounded on the way out, values gathered as [16 columns][keys].
+// Lanes that no key owns are left as they are; columns past value_dim take what scratch held. Bound: reading the rows and writing the cache, and the
+// angles' cos and sin. Test: tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
 #include <cpu/rotary.hpp>
 
 namespace rapt {

@@ -109,8 +109,8 @@ class attention {
     for_each_unit(ctx_, num_workers, num_blocks_, attend_unit, grain);
   }
 
-  /// Reads once, in the order of addresses, what the heads of a short block share: a head alone meets it in pieces that lie a row apart, which costs
-  /// three times as long, and prefetch instructions do not shorten that (README.md).
+  /// Reads once, in the order of addresses, what the heads of a short block share: a head alone meets it in pieces that lie a row apart, which takes
+  /// more than twice as long, and prefetch instructions do not shorten that (README.md).
   void touch(const sequence_rows& s, index_t first_row, index_t num_rows) const {
     const index_t first_query = ceil_div(first_row, c_.group_size), last_query = (first_row + num_rows) / c_.group_size;
     touch(p_.q, s.first_row + first_query, last_query - first_query);

@@ -17,31 +17,17 @@ void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start,
   }
 }
 
-/// Asks for the keys or values that are packed after the ones at hand: rows of a strided tensor lie far apart, and no processor foresees the next.
-class row_prefetch {
- public:
-  explicit row_prefetch(const operand& o) : bytes_(o.dim_stride == 1 ? o.dim * size_of(o.type) : 0) {}
-  void operator()(const std::byte* row) const {
-    for (index_t i = 0; i < bytes_; i += 64) __builtin_prefetch(row + i);
-  }
-
- private:
-  index_t bytes_;
-};
-
 template <class A>
 void pack_strided_keys(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t start, index_t first, index_t last,
                        const attend_scratch<A>& scratch) {
   const operand& k = c.p.k;
   const bool in_place = k.type == dtype_of<A> && k.dim_stride == 1;
   const std::byte* const base = byte_at(k.data, s.kv_batch * k.batch_stride + kv_head * k.head_stride + start * k.len_stride, k.type);
-  const row_prefetch prefetch(k);
   for (index_t j = first; j < last;) {
     const index_t lane = j % lane_group, count = std::min(lane_group - lane, last - j);
     const A* rows[lane_group];
     for (index_t i = 0; i < count; ++i) {
       const std::byte* const from = byte_at(base, (j + i) * k.len_stride, k.type);
-      if (j + i + lane_group < last) prefetch(byte_at(from, lane_group * k.len_stride, k.type));
       A* const wide = scratch.wide + i * c.head_dim;
       if (!in_place) c.rows.load(from, k.type, k.dim_stride, c.head_dim, wide);
       rows[i] = in_place ? reinterpret_cast<const A*>(from) : wide;
@@ -60,12 +46,10 @@ void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_he
   segment.num_runs = 1;
   const bool in_place = v.type == dtype_of<A> && v.dim_stride == 1;
   const std::byte* const base = byte_at(v.data, s.kv_batch * v.batch_stride + kv_head * v.head_stride + segment.start * v.len_stride, v.type);
-  const row_prefetch prefetch(v);
   for (index_t j = first; j < last; ++j) {
     const std::byte* const from = byte_at(base, j * v.len_stride, v.type);
-    if (j + lane_group < last) prefetch(byte_at(from, lane_group * v.len_stride, v.type));
     if (!in_place) c.rows.load(from, v.type, v.dim_stride, c.value_dim, scratch.wide);
-    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + j * lane_group,
+    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + segment.layout.offset(j, 0),
                   scratch_keys * lane_group);
   }
 }
