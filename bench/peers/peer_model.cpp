@@ -1,4 +1,5 @@
-// The decoder of examples/generate as C functions that ctypes can call. Every function returns 0 (make: a pointer), or 1 (null) after printing the error.
+// The decoder of examples/generate as C functions that ctypes can call. Every function returns 0 (make: a pointer), or 1 (null) after printing the
+// error.
 #include <decoder.hpp>
 
 #include <algorithm>
@@ -22,10 +23,15 @@ int guarded(F f) {
 
 /// The model with one sequence.
 struct model {
-  model(rapt::cpu::context& context, const char* weights, rapt::dtype kv_dtype, rapt::index_t max_tokens)
-      : ctx(context), decoder(ctx, weights, kv_dtype), cache(decoder.make_cache(ctx, max_tokens)), sequence(cache.add_sequence()) {}
+  model(int num_threads, const char* weights, rapt::dtype kv_dtype, rapt::index_t max_tokens)
+      : threads(num_threads),
+        ctx({.pool = threads.get()}),
+        decoder(ctx, threads.get(), weights, kv_dtype),
+        cache(decoder.make_cache(ctx, max_tokens)),
+        sequence(cache.add_sequence()) {}
 
-  rapt::cpu::context& ctx;
+  rapt::thread_pool threads;
+  rapt::cpu::context ctx;
   generate::decoder decoder;
   rapt::kv_cache cache;
   rapt::sequence sequence;
@@ -35,11 +41,9 @@ struct model {
 extern "C" {
 
 /// weights: the file that examples/models/fetch.py writes; f16_cache: keys and values are kept in f16, not f32.
-void* peer_model(void* ctx, const char* weights, int f16_cache, rapt::index_t max_tokens) {
+void* peer_model(int num_threads, const char* weights, int f16_cache, rapt::index_t max_tokens) {
   std::unique_ptr<model> made;
-  guarded([&] {
-    made = std::make_unique<model>(*static_cast<rapt::cpu::context*>(ctx), weights, f16_cache != 0 ? rapt::dtype::f16 : rapt::dtype::f32, max_tokens);
-  });
+  guarded([&] { made = std::make_unique<model>(num_threads, weights, f16_cache != 0 ? rapt::dtype::f16 : rapt::dtype::f32, max_tokens); });
   return made.release();
 }
 

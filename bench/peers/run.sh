@@ -19,7 +19,7 @@ done
 if ((record && ${#options[@]})); then echo "bench/peers/run.sh: a record holds every work; leave out ${options[*]}" >&2; exit 2; fi
 
 mkdir -p build/logs build/bench
-printf '== llama.cpp (built from source the first time: ten minutes) and the model\n'
+printf '== llama.cpp (built from source the first time: 13 minutes with one job) and the model\n'
 CMAKE_BUILD_PARALLEL_LEVEL=${RAPT_JOBS:-2} .venv/bin/python -m pip install -q --disable-pip-version-check --retries 1 --timeout 20 \
   -r bench/peers/requirements-llama.txt >build/logs/peers-llama.log 2>&1 || printf '   llama.cpp can not be built, see build/logs/peers-llama.log\n'
 for model in smollm2 smollm2-gguf; do .venv/bin/python examples/models/fetch.py "$model" || true; done
