@@ -10,6 +10,8 @@ seconds, limit the time that the machine's limit would allow.
 
 import argparse
 import gc
+import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
@@ -22,6 +24,7 @@ import numpy
 import onnxruntime
 import torch
 
+import whole_model
 import works
 
 # Seconds between two contenders. ONNX Runtime's threads keep processors busy for more than 3 ms after a call: with so short a rest the FMA peak of two
@@ -79,6 +82,9 @@ def main():
     options = parser.parse_args()
     torch.set_grad_enabled(False)
     rows, began, busy = [], time.time(), busy_seconds()
+    left_out = whole_model.missing()
+    if left_out:
+        print(f"   left out: the whole model beside llama.cpp ({left_out})", flush=True)
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
 
     def write():
@@ -87,12 +93,14 @@ def main():
             "cpu": cpu, "processors": os.cpu_count(), "date": time.strftime("%Y-%m-%d", time.gmtime()), "seconds": round(time.time() - began),
             "processors_busy_with_others": round(max(0.0, others / (time.time() - began)), 2), "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
         }
+        if not left_out:
+            machine["llama_cpp_python"] = importlib.metadata.version("llama-cpp-python")
         pathlib.Path(options.result).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 
     for threads in map(int, options.threads.split(",")):
         torch.set_num_threads(threads)
         lib = works.Library(options.library, threads)
-        for name, make in works.all_works(lib):
+        for name, make in itertools.chain(works.all_works(lib), () if left_out else whole_model.all_works(lib)):
             if options.only not in name:
                 continue
             work = make()

@@ -19,8 +19,9 @@ def text(seconds):
 
 def table(content):
     machine = content["machine"]
+    llama = f", llama-cpp-python {machine['llama_cpp_python']}" if "llama_cpp_python" in machine else ""
     lines = [
-        f"{machine['date']}, {machine['cpu']}, PyTorch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}; other programs kept "
+        f"{machine['date']}, {machine['cpu']}, PyTorch {machine['torch']}, ONNX Runtime {machine['onnxruntime']}{llama}; other programs kept "
         f"{machine['processors_busy_with_others']} processors busy.",
         "",
         "| work | threads | rapt | peers | ratio to the best peer | of the limit |",

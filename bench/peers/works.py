@@ -32,7 +32,7 @@ class Library:
 
     def __init__(self, path, threads):
         self.c = ctypes.CDLL(path)
-        for name in ("peer_context", "peer_torch_module", "peer_grouped_module"):
+        for name in ("peer_context", "peer_torch_module", "peer_grouped_module", "peer_model"):
             getattr(self.c, name).restype = ctypes.c_void_p
         for name in ("fma_peak", "read_rate"):
             getattr(self.c, name).restype = ctypes.c_double

@@ -11,14 +11,23 @@ namespace common {
 using rows = rapt::tensor_view<float, 2>;
 using const_rows = rapt::tensor_view<const float, 2>;
 
+inline rows part_of(rows x, rapt::index_t first, rapt::index_t count) { return rapt::view(&x(first, 0), count, x.extent(1)); }
+
+/// In eight sums, which a compiler keeps in vectors.
+inline double sum_of_squares(const float* x, rapt::index_t dim) {
+  double sums[8] = {};
+  for (rapt::index_t i = 0; i + 8 <= dim; i += 8)
+    for (rapt::index_t lane = 0; lane < 8; ++lane) sums[lane] += double(x[i + lane]) * x[i + lane];
+  for (rapt::index_t i = dim / 8 * 8; i < dim; ++i) sums[i % 8] += double(x[i]) * x[i];
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
 /// y = x / sqrt(mean(x^2) + eps) * weight. y may be x.
 inline void rms_norm(const_rows x, const std::vector<float>& weight, double eps, rows y) {
   const rapt::index_t dim = x.extent(1);
   for (rapt::index_t r = 0; r < x.extent(0); ++r) {
     const float* in = &x(r, 0);
-    double sum = 0;
-    for (rapt::index_t i = 0; i < dim; ++i) sum += double(in[i]) * in[i];
-    const auto scale = static_cast<float>(1 / std::sqrt(sum / double(dim) + eps));
+    const auto scale = static_cast<float>(1 / std::sqrt(sum_of_squares(in, dim) / double(dim) + eps));
     for (rapt::index_t i = 0; i < dim; ++i) y(r, i) = in[i] * scale * weight[static_cast<std::size_t>(i)];
   }
 }

@@ -1,5 +1,7 @@
 #include "decoder.hpp"
 
+#include <common/parts.hpp>
+
 namespace generate {
 namespace {
 
@@ -32,8 +34,9 @@ decoder::layer decoder::load_layer(rapt::cpu::context& ctx, const rapt::safetens
           {ctx, file, prefix + "mlp.down_proj"}};
 }
 
-decoder::decoder(rapt::cpu::context& ctx, const std::string& weights, rapt::dtype kv_dtype)
-    : file_(rapt::safetensors::open(weights, {.mmap = true})),
+decoder::decoder(rapt::cpu::context& ctx, const rapt::executor& threads, const std::string& weights, rapt::dtype kv_dtype)
+    : threads_(threads),
+      file_(rapt::safetensors::open(weights, {.mmap = true})),
       embeddings_(file_.at("model.embed_tokens.weight").view<rapt::f16, 2>()),
       final_norm_(common::floats(file_.at("model.norm.weight"))),
       unembed_(ctx, file_, "model.embed_tokens") {
@@ -44,17 +47,15 @@ rapt::kv_cache decoder::make_cache(rapt::cpu::context& ctx, rapt::index_t max_to
   return rapt::kv_cache(ctx, config(), {.num_layers = num_layers, .max_tokens = max_tokens, .max_sequences = max_sequences});
 }
 
-/// x += down(silu(gate(n)) * up(n)), n = norm(x).
-void decoder::feed_forward(rapt::cpu::context& ctx, const layer& l, common::rows x) {
-  const rapt::index_t num_rows = x.extent(0);
-  const common::rows n = as_rows(n_, num_rows, model_dim), y = as_rows(y_, num_rows, model_dim);
+void decoder::feed_forward(rapt::cpu::context& ctx, const layer& l, common::const_rows n, common::rows y) {
+  const rapt::index_t num_rows = n.extent(0);
   const common::rows gate = as_rows(gate_, num_rows, hidden_dim), up = as_rows(up_, num_rows, hidden_dim);
-  common::rms_norm(x, l.mlp_norm, norm_eps, n);
   l.gate(ctx, n, gate);
   l.up(ctx, n, up);
-  common::silu_times(gate, up);
+  common::for_each_part(threads_, num_rows, [&](rapt::index_t first, rapt::index_t count) {
+    common::silu_times(common::part_of(gate, first, count), common::part_of(up, first, count));
+  });
   l.down(ctx, gate, y);
-  common::add(x, y);
 }
 
 std::span<const float> decoder::forward(rapt::cpu::context& ctx, rapt::kv_cache& cache, rapt::sequence& sequence, std::span<const token_id> ids) {
@@ -63,13 +64,25 @@ std::span<const float> decoder::forward(rapt::cpu::context& ctx, rapt::kv_cache&
   for (rapt::index_t r = 0; r < num_rows; ++r)
     for (rapt::index_t i = 0; i < model_dim; ++i) x(r, i) = static_cast<float>(embeddings_(ids[static_cast<std::size_t>(r)], i));
 
+  const auto norm = [&](const std::vector<float>& weight) {
+    common::for_each_part(threads_, num_rows, [&](rapt::index_t first, rapt::index_t count) {
+      common::rms_norm(common::part_of(x, first, count), weight, norm_eps, common::part_of(n, first, count));
+    });
+  };
+  const auto add_y = [&] {
+    common::for_each_part(threads_, num_rows, [&](rapt::index_t first, rapt::index_t count) {
+      common::add(common::part_of(x, first, count), common::part_of(y, first, count));
+    });
+  };
   rapt::step step = cache.begin_step({{sequence, num_rows}});
   for (int number = 0; number < num_layers; ++number) {
     const layer& l = layers_[static_cast<std::size_t>(number)];
-    common::rms_norm(x, l.attention_norm, norm_eps, n);
+    norm(l.attention_norm);
     l.attention.forward(ctx, n, step.layer(number), y);
-    common::add(x, y);
-    feed_forward(ctx, l, x);
+    add_y();
+    norm(l.mlp_norm);
+    feed_forward(ctx, l, n, y);
+    add_y();
   }
   step.commit();
 

