@@ -83,6 +83,7 @@ failure check_kv_config(const char* holder, const attention_config& held, const 
     return differs("num_kv_heads", std::to_string(held.num_kv_heads), std::to_string(module.num_kv_heads));
   if (held.head_dim != module.head_dim) return differs("head_dim", std::to_string(held.head_dim), std::to_string(module.head_dim));
   if (held.value_dim != module.value_dim) return differs("value_dim", std::to_string(held.value_dim), std::to_string(module.value_dim));
+  if (held.numerics != module.numerics) return differs("numerics", held.numerics, module.numerics);
   if (held.kv_dtype != module.kv_dtype) return differs("kv_dtype", std::string(name_of(*held.kv_dtype)), std::string(name_of(*module.kv_dtype)));
   return {};
 }

@@ -32,7 +32,7 @@ forward_module plan_module(const attention_config& config, dtype activations, dt
     raise(errc::config, "attention_config: kv_dtype is f64; activations of type " + std::string(name_of(activations)) + " can keep f32, bf16 or f16");
   if (c.numerics.empty()) c.numerics = numerics;
   m.activations = activations;
-  const dtype type = packed_type(weights, accumulator_of(activations));
+  const dtype type = packed_type(weights, accumulator_of(activations), adds_bf16_pairs(c.numerics));
   m.q = {nullptr, type, c.model_dim, c.num_heads * c.head_dim, nullptr};
   m.k = {nullptr, type, c.model_dim, c.num_kv_heads * c.head_dim, nullptr};
   m.v = {nullptr, type, c.model_dim, c.num_kv_heads * c.value_dim, nullptr};

@@ -218,7 +218,8 @@ std::string backend::describe_attend(context& ctx, const attend_params& params) 
   bool splits = false;
   with_accumulator(params.accumulator, [&](auto a) { splits = attention<decltype(a)>(ctx, params).splits_keys(); });
   const std::string rows = splits ? "keys split by segments of 512, merged upwards" : "blocks of rows that walk all segments of 512 keys";
-  return rows + ", " + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
+  const std::string products = params.bf16_pairs ? "pairs of bf16 added by vdpbf16ps, " : "";
+  return rows + ", " + products + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
 }
 
 }  // namespace cpu

@@ -27,9 +27,12 @@ template <class A>
 struct attend_call {
   const attend_params& p;
   const row_kernels<A>& rows;
-  const operand_kernels<A>& operand;  ///< of the type in which segments are read
+  const operand_kernels<A>& operand;                      ///< of the type in which segments are read
+  void (*narrow)(float* p, index_t first, index_t last);  ///< as pair_kernels says
   dtype operand_type;
-  bool in_place;  ///< segments are read where they lie, else packed into scratch
+  bool in_place;       ///< segments are read where they lie, else packed into scratch
+  bool pairs;          ///< products of bf16_pair; queries and probabilities are words of two
+  index_t word_terms;  ///< terms of a chain in a word of queries or probabilities
   index_t num_heads, stored_heads, group_size, head_dim, value_dim, value_stride;
   math::split_constant<A> scale;
   A log2_e, softcap_inner, softcap_outer, kept_probability;
@@ -40,8 +43,13 @@ struct attend_call {
       : p(params),
         rows(rows_of<A>(*ctx.internals().table)),
         operand(operand_for(*ctx.internals().table, params)),
-        operand_type(stored_in_place(params) ? params.kv.type : dtype_of<A>),
+        narrow(ctx.internals().table->bf16_pairs.narrow),
+        operand_type(params.bf16_pairs         ? dtype::bf16
+                     : stored_in_place(params) ? params.kv.type
+                                               : dtype_of<A>),
         in_place(stored_in_place(params)),
+        pairs(params.bf16_pairs),
+        word_terms(pairs ? 2 : 1),
         num_heads(params.q.heads),
         stored_heads(params.kv.present() ? params.kv.num_heads : params.k.heads),
         group_size(num_heads / stored_heads),
@@ -61,8 +69,10 @@ struct attend_call {
     return p.kv.present() && (sizeof(A) == 8 ? p.kv.type == dtype::f64 : p.kv.type != dtype::f64);
   }
   static const operand_kernels<A>& operand_for(const kernels& table, const attend_params& p) {
-    return *operand_of_type<A>(table, stored_in_place(p) ? p.kv.type : dtype_of<A>);
+    return p.bf16_pairs ? *pairs_of<A>(table) : *operand_of_type<A>(table, stored_in_place(p) ? p.kv.type : dtype_of<A>);
   }
+  /// Words of a packed query.
+  index_t query_words() const { return ceil_div(head_dim, word_terms); }
 };
 
 /// One query of one head.
@@ -88,12 +98,15 @@ struct attend_scratch {
   std::uint64_t* seen;  // [rows of a group][words_per_segment]
   std::uint64_t* finite;
   query_row* block;                 // [block_rows]
-  A* queries;                       // [block_rows / 12][head_dim][tile rows]
+  A* queries;                       // [block_rows / 12][query_words][tile rows]
   A* wide;                          // [16][head_dim], or [value_dim]
+  bf16* narrow;                     // pairs: [12][2 * query_words], or [value_dim]
   states<A> segment, super, whole;  // of a group, of the block, of the block
   states<A> sink;                   // one row
-  A* keys;                          // segments that are not read in place: [segment_len / 16][head_dim][16]
-  A* values;                        // [value_stride / 16][scratch_keys][16]
+  A* lanes;                         // pairs: [head_dim][16], the keys of one lane group before they are rounded
+  std::byte* keys;                  // segments that are not read in place: [segment_len / 16][head_dim][16] of operand_type
+  std::byte* values;                // [value_stride / 16][scratch_keys][16]
+  std::byte* lone_value;            // pairs: [value_stride / 16][2][16], a value beside zeros
   index_t* positions;               // [segment_len]
 
   attend_scratch(workspace& from, const attend_call<A>& c, index_t block_rows)
@@ -102,14 +115,17 @@ struct attend_scratch {
         seen(from.take<std::uint64_t>(std::min(block_rows, rows_of_group) * words_per_segment)),
         finite(from.take<std::uint64_t>(std::min(block_rows, rows_of_group) * words_per_segment)),
         block(from.take<query_row>(block_rows)),
-        queries(from.take<A>(block_rows * c.head_dim)),
+        queries(from.take<A>(block_rows * c.query_words())),
         wide(from.take<A>(std::max(lane_group * c.head_dim, c.value_dim))),
+        narrow(c.pairs ? from.take<bf16>(std::max(2 * max_tile_rows * c.query_words(), c.value_dim)) : nullptr),
         segment(take_states<A>(from, std::min(block_rows, rows_of_group), c.value_stride)),
         super(take_states<A>(from, block_rows, c.value_stride)),
         whole(take_states<A>(from, block_rows, c.value_stride)),
         sink(take_states<A>(from, 1, c.value_stride)),
-        keys(c.in_place ? nullptr : from.take<A>(segment_len * c.head_dim)),
-        values(c.in_place ? nullptr : from.take<A>(scratch_keys * c.value_stride)),
+        lanes(c.pairs && !c.in_place ? from.take<A>(lane_group * c.head_dim) : nullptr),
+        keys(c.in_place ? nullptr : from.take<std::byte>(segment_len * c.head_dim * size_of(c.operand_type))),
+        values(c.in_place ? nullptr : from.take<std::byte>(scratch_keys * c.value_stride * size_of(c.operand_type))),
+        lone_value(c.pairs ? from.take<std::byte>(2 * c.value_stride * size_of(dtype::bf16)) : nullptr),
         positions(c.key_positions != nullptr ? from.take<index_t>(segment_len) : nullptr) {}
 };
 

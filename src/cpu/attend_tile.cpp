@@ -4,7 +4,8 @@
 //
 // The first two are done for all tiles of a group, then the third: so its keys and then its values serve the group out of the second-level cache.
 // A masked value must not be read into a sum, not even times zero. So the segment is walked in intervals: keys that every row of the tile sees go
-// through a register tile, others row by row. Decisions are each row's own: where a row's chain is cut into calls does not change it.
+// through a register tile, others row by row. Decisions are each row's own: where a row's chain is cut into calls does not change it. Products of
+// pairs take keys 2i and 2i + 1 together: intervals end between pairs, and a key that a row sees without its neighbour is read beside zeros.
 #include <cpu/attend_tile.hpp>
 #include <cpu/philox.hpp>
 
@@ -14,6 +15,12 @@ namespace rapt {
 inline namespace v0 {
 namespace cpu {
 namespace {
+
+/// Bits 2i and 2i + 1 where both are set.
+constexpr std::uint64_t both_of_pairs(std::uint64_t word) {
+  const std::uint64_t both = word & (word >> 1) & 0x5555555555555555u;
+  return both | both << 1;
+}
 
 template <class A>
 class tile_work {
@@ -43,6 +50,9 @@ class tile_work {
       if (!seen_[r].empty()) out_.sum[r] = c_.rows.exp_and_sum(scores(r), seen_[r], out_.max[r]);
     if (c_.p.dropout_p > 0)
       for (index_t r = 0; r < tile_.used; ++r) drop(r);
+    if constexpr (sizeof(A) == 4)
+      for (index_t r = 0; c_.pairs && r < tile_.used; ++r)
+        if (!seen_[r].empty()) c_.narrow(scores(r), seen_[r].first, seen_[r].last);
   }
 
   /// values.
@@ -55,6 +65,7 @@ class tile_work {
       all_first = std::max(all_first, seen_[r].first), all_last = std::min(all_last, seen_[r].last);
       by_bits |= seen_[r].bits != nullptr;
     }
+    all_first = round_up(all_first, c_.word_terms), all_last -= all_last % c_.word_terms;
     if (all_first >= all_last) return accumulate_by_row(first_, last_);
     if (!by_bits) {
       accumulate_by_row(first_, all_first);
@@ -67,6 +78,8 @@ class tile_work {
     for (index_t r = 0; r < tile_.used; ++r)
       if (seen_[r].bits != nullptr)
         for (index_t w = 0; w < words_per_segment; ++w) all[w] &= seen_[r].bits[w];
+    if (c_.pairs)
+      for (std::uint64_t& word : all) word = both_of_pairs(word);
     for (index_t j = 0; j < segment_len;) {
       const index_t on = find_bit(all, j, true), off = find_bit(all, on, false);
       if (j < on) accumulate_by_row(j, on);
@@ -108,8 +121,8 @@ class tile_work {
       const std::byte* const keys = run.keys + (begin - run.first) * c_.head_dim * size;
       for (index_t d = 0; d < c_.head_dim; d += score_block)
         c_.operand.dot(tile_.tile_rows,
-                       {tile_.queries + d * tile_.tile_rows, keys + d * lane_group * size, group_stride, std::min(score_block, c_.head_dim - d),
-                        ceil_div(end - begin, lane_group), scores(0) + begin, score_stride, d > 0, walks_,
+                       {tile_.queries + d / c_.word_terms * tile_.tile_rows, keys + d * lane_group * size, group_stride,
+                        std::min(score_block, c_.head_dim - d), ceil_div(end - begin, lane_group), scores(0) + begin, score_stride, d > 0, walks_,
                         i + 1 < segment_.num_runs ? segment_.runs[i + 1].keys + d * lane_group * size : next_values(segment_.runs[0])});
     }
   }
@@ -182,9 +195,9 @@ class tile_work {
       const key_run& run = segment_.runs[i];
       const index_t begin = std::max(run.first, first), end = std::min(run.first + run.count, last);
       if (begin >= end) continue;
-      c_.operand.values(
-          rows, {scores(row) + begin, run.values, segment_.layout, run.first_value + begin - run.first, end - begin, out_.acc + row * c_.value_stride,
-                 walks_ && rows == tile_.tile_rows, i + 1 < segment_.num_runs ? next_values(segment_.runs[i + 1]) : segment_.next_keys});
+      c_.operand.values(rows, {scores(row) + begin / c_.word_terms, run.values, segment_.layout, run.first_value + begin - run.first, end - begin,
+                               out_.acc + row * c_.value_stride, walks_ && rows == tile_.tile_rows,
+                               i + 1 < segment_.num_runs ? next_values(segment_.runs[i + 1]) : segment_.next_keys});
     }
   }
   /// The same for each row and what it sees of them.
@@ -193,15 +206,35 @@ class tile_work {
     for (index_t r = 0; r < tile_.used; ++r) {
       const index_t begin = std::max(first, seen_[r].first), end = std::min(last, seen_[r].last);
       if (seen_[r].bits == nullptr) {
-        if (begin < end) accumulate(1, r, begin, end);
+        if (begin < end) accumulate_run(r, begin, end);
         continue;
       }
       for (index_t j = begin; j < end;) {
         const index_t on = std::min(find_bit(seen_[r].bits, j, true), end), off = std::min(find_bit(seen_[r].bits, on, false), end);
-        if (on < off) accumulate(1, r, on, off);
+        if (on < off) accumulate_run(r, on, off);
         j = off;
       }
     }
+  }
+  /// Keys [first, last) that row r sees, neither the one before nor the one after: but those beyond an interval's end.
+  void accumulate_run(index_t r, index_t first, index_t last) const {
+    if (!c_.pairs) return accumulate(1, r, first, last);
+    if (first % 2 != 0) accumulate_alone(r, first++);
+    const index_t last_whole = last - last % 2;
+    if (first < last_whole) accumulate(1, r, first, last_whole);
+    if (std::max(first, last_whole) < last) accumulate_alone(r, last - 1);
+  }
+  /// A key whose neighbour is hidden: that one's value is +0, and its probability is already.
+  void accumulate_alone(index_t r, index_t key) const {
+    const key_run* run = segment_.runs;
+    while (key >= run->first + run->count) ++run;
+    const index_t group_bytes = lane_group * size_of(dtype::bf16);
+    std::memset(w_.lone_value, 0, static_cast<std::size_t>(2 * c_.value_stride * size_of(dtype::bf16)));
+    for (index_t column = 0; column < c_.value_stride; column += lane_group)
+      std::memcpy(byte_at(w_.lone_value, 2 * column, dtype::bf16) + key % 2 * group_bytes,
+                  byte_at(run->values, segment_.layout.offset(run->first_value + key - run->first, column), dtype::bf16),
+                  static_cast<std::size_t>(group_bytes));
+    c_.operand.values(1, {scores(r) + key / 2, w_.lone_value, {2, 2, c_.value_stride}, 0, 2, out_.acc + r * c_.value_stride, false, nullptr});
   }
 
   const attend_call<A>& c_;

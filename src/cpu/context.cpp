@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <cpu/context_impl.hpp>
 #include <rapt/core/error.hpp>
+#include <rapt/core/numerics.hpp>
 
 #include <cstdlib>
 #include <new>
@@ -39,6 +40,14 @@ isa chosen(isa wanted) {
   raise(errc::config, "cpu::context: instruction_set is " + std::string(name_of(wanted)) + "; this CPU has " + names);
 }
 
+bool has_avx512_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
 executor checked(const executor& pool) {
   if (pool.num_workers < 1 || pool.run == nullptr)
     raise(errc::config, "cpu::context: pool has num_workers " + std::to_string(pool.num_workers) + (pool.run ? "" : " and no run function") +
@@ -65,7 +74,8 @@ namespace {
 // The functions that fill a table are compiled for its instruction set as well: only one that the CPU runs may be made.
 template <isa set>
 const kernels& table_of() {
-  static const kernels table{tiles_f32(set), tiles_f16(set), tiles_bf16(set), tiles_f64(set), row_kernels_f32(set), row_kernels_f64(set)};
+  static const kernels table{tiles_f32(set),        tiles_f16(set),       tiles_bf16(set),     tiles_f64(set),
+                             tiles_bf16_pairs(set), row_kernels_f32(set), row_kernels_f64(set)};
   return table;
 }
 }  // namespace
@@ -82,7 +92,11 @@ const kernels& kernels_of(isa set) {
   }
 }
 
-context::impl::impl(const context_options& options) : set(chosen(options.instruction_set)), table(&kernels_of(set)), grow(options.grow) {
+context::impl::impl(const context_options& options)
+    : set(chosen(options.instruction_set)),
+      table(&kernels_of(set)),
+      has_bf16_pairs((set == isa::avx3 || set == isa::avx3_dl) && has_avx512_bf16()),
+      grow(options.grow) {
   if (options.pool) {
     pool = checked(*options.pool);
   } else {
@@ -99,7 +113,21 @@ context& context::operator=(context&&) noexcept = default;
 int context::num_workers() const { return impl_->pool.num_workers; }
 isa context::instruction_set() const { return impl_->set; }
 std::string_view context::describe() const { return impl_->set == isa::portable ? "portable (slow: no FMA hardware is used)" : name_of(impl_->set); }
-std::string_view context::numerics() const { return "cpu-v1"; }
+std::string_view context::numerics() const { return numerics_id::cpu_v1; }
+
+failure context::check_numerics(const char* caller, std::string_view id, dtype activations, dtype kv_dtype) const {
+  using namespace numerics_id;
+  const auto refused = [&](const std::string& why) {
+    return failure{errc::config, std::string(caller) + ": numerics is " + std::string(id) + "; " + why};
+  };
+  if (id == cpu_v1) return {};
+  if (id != cpu_bf16dot_v1) return refused("this backend has " + std::string(cpu_v1) + " and " + std::string(cpu_bf16dot_v1));
+  if (activations != dtype::bf16 || kv_dtype != dtype::bf16)
+    return refused("it is for bf16; activations are " + std::string(name_of(activations)) + ", keys and values " + std::string(name_of(kv_dtype)));
+  if (impl_->has_bf16_pairs) return {};
+  if (!has_avx512_bf16()) return refused("this CPU does not have AVX512_BF16, which it needs");
+  return refused("instruction set avx3 is needed; the context's is " + std::string(name_of(impl_->set)));
+}
 std::size_t context::workspace_capacity() const { return impl_->memory.bytes(); }
 
 void context::reserve(std::size_t bytes) {

@@ -17,6 +17,7 @@ class context::impl {
 
   isa set;
   const kernels* table;
+  bool has_bf16_pairs;  ///< whether the CPU has what bf16_pairs is for; tests set it where the table does the same without
   std::optional<thread_pool> own_pool;
   executor pool;
   bool grow;

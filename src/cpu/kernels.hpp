@@ -25,10 +25,15 @@ constexpr index_t score_block = 128, project_block = 256;
 
 constexpr index_t words_per_segment = segment_len / 64;
 
+/// Two neighbours of a chain of cpu-bf16dot-v1, which are added by one instruction; in memory, as a word.
+struct bf16_pair {
+  bf16 first, second;
+};
+
 /// out[r][c] (+)= chain over k ascending, from +0, of x[k][r] * columns[c / 16][k][c % 16].
 template <class A>
 struct dot_args {
-  const A* x;           ///< [depth][rows], 64-byte aligned
+  const A* x;           ///< [depth][rows], 64-byte aligned; of pairs [ceil(depth / 2)][rows] words, the last one's second +0 where depth is odd
   const void* columns;  ///< groups of 16 columns, group_stride elements apart, each [depth][16]
   index_t group_stride, depth, num_groups;
   A* out;  ///< [rows][out_stride]
@@ -41,10 +46,10 @@ struct dot_args {
 /// acc[r][d] = chain over j ascending, from acc, of p[r][j] * values[j][d].
 template <class A>
 struct value_args {
-  const A* p;          ///< [rows][score_stride]
+  const A* p;          ///< [rows][score_stride]; of pairs, words from that of key `first` on
   const void* values;  ///< as `layout` says
   value_layout layout;
-  index_t first, count;  ///< keys of `values`
+  index_t first, count;  ///< keys of `values`; of pairs, even
   A* acc;                ///< [rows][layout.columns]
   bool walks;            ///< as in dot_args
   const void* next;      ///< what is read after the last key, or null
@@ -55,6 +60,13 @@ template <class A>
 struct operand_kernels {
   void (*dot)(int rows, const dot_args<A>&);
   void (*values)(int rows, const value_args<A>&);
+};
+
+/// Products that add two neighbours of a chain at a time, both factors bf16. `columns` and `values` lie in memory as for one at a time.
+struct pair_kernels {
+  operand_kernels<float> products;
+  /// p[first .. last), in whole lane groups, rounded to bf16 in place: key j then is bf16 j of the row.
+  void (*narrow)(float* p, index_t first, index_t last);
 };
 
 /// Keys that one row sees of one segment: [first, last), relative to the segment; with bits, those of them whose bit is set.
@@ -121,6 +133,7 @@ struct row_kernels {
 struct kernels {
   operand_kernels<float> f32, f16, bf16;
   operand_kernels<double> f64;
+  pair_kernels bf16_pairs;
   row_kernels<float> rows_f32;
   row_kernels<double> rows_f64;
 };
@@ -133,6 +146,7 @@ operand_kernels<float> tiles_f32(isa set);
 operand_kernels<float> tiles_f16(isa set);
 operand_kernels<float> tiles_bf16(isa set);
 operand_kernels<double> tiles_f64(isa set);
+pair_kernels tiles_bf16_pairs(isa set);
 row_kernels<float> row_kernels_f32(isa set);
 row_kernels<double> row_kernels_f64(isa set);
 
@@ -151,6 +165,14 @@ const operand_kernels<A>* operand_of_type(const kernels& table, dtype type) {
     return type == dtype::f64 ? &table.f64 : nullptr;
   else
     return type == dtype::f32 ? &table.f32 : type == dtype::f16 ? &table.f16 : type == dtype::bf16 ? &table.bf16 : nullptr;
+}
+/// Products of pairs of bf16; null with double accumulators.
+template <class A>
+const operand_kernels<A>* pairs_of(const kernels& table) {
+  if constexpr (sizeof(A) == 8)
+    return nullptr;
+  else
+    return &table.bf16_pairs.products;
 }
 
 }  // namespace cpu

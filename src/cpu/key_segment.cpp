@@ -32,9 +32,19 @@ void pack_strided_keys(const attend_call<A>& c, const sequence_rows& s, index_t 
       if (!in_place) c.rows.load(from, k.type, k.dim_stride, c.head_dim, wide);
       rows[i] = in_place ? reinterpret_cast<const A*>(from) : wide;
     }
-    c.rows.transpose(rows, count, c.head_dim, scratch.keys + (j - lane) * c.head_dim + lane, lane_group);
+    std::byte* const group = byte_at(scratch.keys, (j - lane) * c.head_dim, c.operand_type);
+    A* const lanes = c.pairs ? scratch.lanes : reinterpret_cast<A*>(group);
+    c.rows.transpose(rows, count, c.head_dim, lanes + lane, lane_group);
+    if (c.pairs) c.rows.store(lanes, A{1}, lane_group * c.head_dim, group, c.operand_type, 1);
     j += count;
   }
+}
+
+/// As row_kernels::spread, to scratch_keys.
+void spread_bf16(const std::byte* row, index_t n, std::byte* to) {
+  constexpr index_t group_bytes = lane_group * size_of(dtype::bf16);
+  for (index_t left = n * size_of(dtype::bf16); left > 0; left -= group_bytes, row += group_bytes, to += scratch_keys * group_bytes)
+    std::memcpy(to, row, static_cast<std::size_t>(std::min(left, group_bytes)));
 }
 
 template <class A>
@@ -42,15 +52,25 @@ void load_strided(const attend_call<A>& c, const sequence_rows& s, index_t kv_he
                   key_segment& segment) {
   const operand& v = c.p.v;
   pack_strided_keys(c, s, kv_head, segment.start, first, last, scratch);
-  segment.runs[0] = {reinterpret_cast<const std::byte*>(scratch.keys), reinterpret_cast<const std::byte*>(scratch.values), 0, 0, last};
+  segment.runs[0] = {scratch.keys, scratch.values, 0, 0, last};
   segment.num_runs = 1;
-  const bool in_place = v.type == dtype_of<A> && v.dim_stride == 1;
+  const bool in_place = v.type == c.operand_type && v.dim_stride == 1;
   const std::byte* const base = byte_at(v.data, s.kv_batch * v.batch_stride + kv_head * v.head_stride + segment.start * v.len_stride, v.type);
   for (index_t j = first; j < last; ++j) {
-    const std::byte* const from = byte_at(base, j * v.len_stride, v.type);
-    if (!in_place) c.rows.load(from, v.type, v.dim_stride, c.value_dim, scratch.wide);
-    c.rows.spread(in_place ? reinterpret_cast<const A*>(from) : scratch.wide, c.value_dim, scratch.values + segment.layout.offset(j, 0),
-                  scratch_keys * lane_group);
+    const std::byte* from = byte_at(base, j * v.len_stride, v.type);
+    if (!in_place) {
+      c.rows.load(from, v.type, v.dim_stride, c.value_dim, scratch.wide);
+      from = reinterpret_cast<const std::byte*>(scratch.wide);
+      if (c.pairs) {
+        c.rows.store(scratch.wide, A{1}, c.value_dim, scratch.narrow, c.operand_type, 1);
+        from = reinterpret_cast<const std::byte*>(scratch.narrow);
+      }
+    }
+    std::byte* const to = byte_at(scratch.values, segment.layout.offset(j, 0), c.operand_type);
+    if (c.pairs)
+      spread_bf16(from, c.value_dim, to);
+    else
+      c.rows.spread(reinterpret_cast<const A*>(from), c.value_dim, reinterpret_cast<A*>(to), scratch_keys * lane_group);
   }
 }
 
@@ -74,16 +94,16 @@ void load_packed(const attend_call<A>& c, const sequence_rows& s, index_t kv_hea
       run = {keys, values, slot, begin, count};
       return;
     }
-    A* const wide_keys = scratch.keys + begin * c.head_dim;
-    c.rows.load(keys, kv.type, 1, round_up(count, lane_group) * c.head_dim, wide_keys);
+    std::byte* const wide_keys = byte_at(scratch.keys, begin * c.head_dim, c.operand_type);
+    c.rows.load(keys, kv.type, 1, round_up(count, lane_group) * c.head_dim, reinterpret_cast<A*>(wide_keys));
     const value_layout from = kv.values();
     for (index_t done = 0, n; done < count; done += n) {
       n = std::min(count - done, from.keys_of(from.block_of(slot + done)) - (slot + done) % from.block);
       for (index_t column = 0; column < c.value_stride; column += lane_group)
         c.rows.load(values + from.offset(slot + done, column) * size, kv.type, 1, n * lane_group,
-                    scratch.values + segment.layout.offset(begin + done, column));
+                    reinterpret_cast<A*>(scratch.values) + segment.layout.offset(begin + done, column));
     }
-    run = {reinterpret_cast<const std::byte*>(wide_keys), reinterpret_cast<const std::byte*>(scratch.values), begin, begin, count};
+    run = {wide_keys, scratch.values, begin, begin, count};
   });
 }
 

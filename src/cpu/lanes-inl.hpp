@@ -1,4 +1,4 @@
-// Vectors of accumulators: lane groups, loads that widen, and registers that stay registers. Once per instruction set.
+// Vectors of accumulators: lane groups, loads that widen, products, and registers that stay registers. Once per instruction set.
 #if defined(RAPT_CPU_LANES_INL_HPP) == defined(HWY_TARGET_TOGGLE)
 #ifdef RAPT_CPU_LANES_INL_HPP
 #undef RAPT_CPU_LANES_INL_HPP
@@ -7,9 +7,11 @@
 #endif
 
 #include <hwy/highway.h>
+#include <cpu/kernels.hpp>
 #include <math/vector_math-inl.hpp>
 #include <rapt/core/dtype.hpp>
 
+#include <limits>
 #include <type_traits>
 
 HWY_BEFORE_NAMESPACE();
@@ -87,6 +89,65 @@ HWY_INLINE vec<A> load_widened(const T* from) {
     alignas(16) A wide[num_lanes<A>];
     for (int i = 0; i < num_lanes<A>; ++i) wide[i] = static_cast<A>(from[i]);
     return hn::Load(d, wide);
+#endif
+  }
+}
+
+// ---- Products of one term, or of a pair
+
+template <class T>
+constexpr bool is_pair = std::is_same_v<T, bf16_pair>;
+/// Terms of a chain that a step adds.
+template <class T>
+constexpr index_t terms_of_step = is_pair<T> ? 2 : 1;
+
+/// Lanes lane .. of a step's group of 16 columns. A pair's two rows of 16 bf16 follow each other; the second may be left out, and is +0 then.
+template <class A, class T, bool whole>
+HWY_INLINE vec<A> load_column(const T* group, index_t lane) {
+  if constexpr (!is_pair<T>) {
+    return load_widened<A>(group + lane);
+  } else {
+    const tag<A> d;
+    const hn::Rebind<std::uint32_t, tag<A>> words;
+    const hn::Rebind<std::uint16_t, tag<A>> halves;
+    const std::uint16_t* const from = reinterpret_cast<const std::uint16_t*>(group) + lane;
+    if constexpr (!whole) return hn::BitCast(d, hn::PromoteTo(words, hn::LoadU(halves, from)));
+#if HWY_TARGET == HWY_AVX3
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return vec<A>{_mm512_castsi512_ps(_mm512_permutexvar_epi16(order, _mm512_loadu_si512(from)))};
+#else
+    const auto first = hn::PromoteTo(words, hn::LoadU(halves, from)), second = hn::PromoteTo(words, hn::LoadU(halves, from + lane_group));
+    return hn::BitCast(d, hn::Or(first, hn::ShiftLeft<16>(second)));
+#endif
+  }
+}
+
+#if HWY_TARGET != HWY_AVX3
+/// A result too small for a normal float becomes zero of its sign.
+template <class A>
+HWY_INLINE vec<A> flushed(vec<A> x) {
+  const tag<A> d;
+  return hn::IfThenElse(hn::Lt(hn::Abs(x), hn::Set(d, std::numeric_limits<A>::min())), hn::And(x, hn::Set(d, -A{0})), x);
+}
+#endif
+/// acc + x * column; of pairs acc + second products, rounded, + first products, rounded, without denormals.
+template <class T, class V>
+HWY_INLINE V add_product(V x, V column, V acc) {
+  if constexpr (!is_pair<T>) {
+    return fused_mul_add(x, column, acc);
+  } else {
+#if HWY_TARGET == HWY_AVX3
+    asm("vdpbf16ps %2, %1, %0" : "+v"(acc.raw) : "v"(x.raw), "v"(column.raw));
+    return acc;
+#else
+    using A = float;
+    const tag<A> d;
+    const hn::Rebind<std::uint32_t, tag<A>> words;
+    const auto first = [=](V pair) HWY_ATTR { return flushed<A>(hn::BitCast(d, hn::ShiftLeft<16>(hn::BitCast(words, pair)))); };
+    const auto second = [=](V pair) HWY_ATTR { return flushed<A>(hn::BitCast(d, hn::And(hn::BitCast(words, pair), hn::Set(words, 0xffff0000u)))); };
+    acc = flushed<A>(fused_mul_add(second(x), second(column), acc));
+    return flushed<A>(fused_mul_add(first(x), first(column), acc));
 #endif
   }
 }

@@ -16,17 +16,27 @@ constexpr index_t panel_groups = 4, panel_columns = panel_groups * lane_group;
 
 template <class A>
 struct unit_scratch {
-  A* sums;      // [block_rows][panel_columns]
-  A* residual;  // [panel_columns]
-  A* wide;      // rows of one tile before they are transposed
-  unit_scratch(workspace& from, index_t depth)
-      : sums(from.take<A>(block_rows * panel_columns)), residual(from.take<A>(panel_columns)), wide(take_tile_rows<A>(from, depth)) {}
+  A* sums;       // [block_rows][panel_columns]
+  A* residual;   // [panel_columns]
+  A* wide;       // rows of one tile before they are transposed
+  bf16* narrow;  // pairs: the same
+  unit_scratch(workspace& from, index_t depth, bool pairs)
+      : sums(from.take<A>(block_rows * panel_columns)),
+        residual(from.take<A>(panel_columns)),
+        wide(take_tile_rows<A>(from, depth)),
+        narrow(pairs ? from.take<bf16>(max_tile_rows * round_up(depth, 2)) : nullptr) {}
 };
 
 template <class A>
 class projection {
  public:
-  projection(context& ctx, const project_params& p) : ctx_(ctx), p_(p), rows_(rows_of<A>(*ctx.internals().table)), depth_(p.x.heads * p.x.dim) {
+  projection(context& ctx, const project_params& p)
+      : ctx_(ctx),
+        p_(p),
+        rows_(rows_of<A>(*ctx.internals().table)),
+        depth_(p.x.heads * p.x.dim),
+        word_terms_(p.bf16_pairs ? 2 : 1),
+        num_words_(ceil_div(depth_, word_terms_)) {
     for (int t = 0; t < p.num_targets; ++t) num_panels_ += ceil_div(p.targets[t].weights.columns, panel_columns);
     const index_t num_rows = p.x.rows();
     work_ = std::min(num_rows, chunk_rows) * depth_ * num_panels_ * panel_columns;
@@ -35,31 +45,36 @@ class projection {
 
   void run(workspace& scratch) {
     const index_t num_rows = p_.x.rows(), packed_rows = round_up(std::min(num_rows, chunk_rows), max_tile_rows);
-    A* const packed = scratch.take<A>(packed_rows * depth_);
-    const worker_scratch<unit_scratch<A>> workers(scratch, num_workers_, depth_);
+    A* const packed = scratch.take<A>(packed_rows * num_words_);
+    const worker_scratch<unit_scratch<A>> workers(scratch, num_workers_, depth_, p_.bf16_pairs);
+    const auto scratch_of = [&](index_t worker) { return workers.of(worker, depth_, p_.bf16_pairs); };
     if (scratch.measuring()) return;
     for (index_t first = 0; first < num_rows; first += chunk_rows) {
       const index_t count = std::min(chunk_rows, num_rows - first);
       const index_t num_tiles = ceil_div(count, index_t{max_tile_rows}), num_blocks = ceil_div(count, block_rows);
       for_each_unit(ctx_, workers_for(ctx_, num_tiles, 8 * count * depth_), num_tiles, [&](index_t worker, index_t tile) {
-        pack(first + tile * max_tile_rows, first + count, packed + tile * max_tile_rows * depth_, workers.of(worker, depth_).wide);
+        pack(first + tile * max_tile_rows, first + count, packed + tile * max_tile_rows * num_words_, scratch_of(worker));
       });
       for_each_unit(ctx_, num_workers_, num_blocks * num_panels_, [&](index_t worker, index_t unit) {
         const index_t block = unit / num_panels_ * block_rows;
-        multiply(first + block, std::min(block_rows, count - block), packed + block * depth_, unit % num_panels_, workers.of(worker, depth_));
+        multiply(first + block, std::min(block_rows, count - block), packed + block * num_words_, unit % num_panels_, scratch_of(worker));
       });
     }
   }
 
  private:
-  void pack(index_t row, index_t end, A* to, A* wide) const {
+  void pack(index_t row, index_t end, A* to, const unit_scratch<A>& scratch) const {
     const operand& x = p_.x;
     const index_t used = std::min<index_t>(max_tile_rows, end - row);
     const bool in_place = x.type == dtype_of<A> && x.dim_stride == 1 && (x.heads == 1 || x.head_stride == x.dim);
-    pack_tile(rows_, used, tile_rows_for(used), depth_, to, [&](index_t r) {
+    pack_tile(rows_, used, tile_rows_for(used), num_words_, to, [&](index_t r) {
       if (in_place) return static_cast<const A*>(x.data) + x.offset(row + r, 0);
-      load_row(rows_, x, row + r, wide + r * depth_);
-      return static_cast<const A*>(wide + r * depth_);
+      A* const wide = scratch.wide + r * depth_;
+      load_row(rows_, x, row + r, wide);
+      if (!p_.bf16_pairs) return static_cast<const A*>(wide);
+      bf16* const narrow = scratch.narrow + 2 * r * num_words_;
+      rows_.store(wide, A{1}, depth_, narrow, dtype::bf16, 1);
+      return as_words<A>(narrow, depth_);
     });
   }
 
@@ -68,7 +83,8 @@ class projection {
     for (; panel >= ceil_div(p_.targets[t].weights.columns, panel_columns); ++t) panel -= ceil_div(p_.targets[t].weights.columns, panel_columns);
     const project_params::target& target = p_.targets[t];
     const packed_matrix& w = target.weights;
-    const operand_kernels<A>& operand = *operand_of_type<A>(*ctx_.internals().table, w.type);
+    const kernels& table = *ctx_.internals().table;
+    const operand_kernels<A>& operand = p_.bf16_pairs ? *pairs_of<A>(table) : *operand_of_type<A>(table, w.type);
     const index_t first_column = panel * panel_columns, num_columns = std::min(panel_columns, w.columns - first_column);
 
     index_t k = 0;
@@ -77,9 +93,10 @@ class projection {
         const int tile_rows = tile_rows_for(std::min<index_t>(max_tile_rows, count - r));
         // The first tile meets the weights in memory. One row is read best by plain loads.
         const bool walks = r == 0 && tile_rows >= 4;
-        operand.dot(tile_rows, {packed + r * depth_ + k * tile_rows, byte_at(w.data, first_column * w.depth + k * lane_group, w.type),
-                                w.depth * lane_group, std::min(project_block, depth_ - k), ceil_div(num_columns, lane_group),
-                                scratch.sums + r * panel_columns, panel_columns, k > 0, walks, nullptr});
+        operand.dot(tile_rows,
+                    {packed + r * num_words_ + k / word_terms_ * tile_rows, byte_at(w.data, first_column * w.depth + k * lane_group, w.type),
+                     w.depth * lane_group, std::min(project_block, depth_ - k), ceil_div(num_columns, lane_group), scratch.sums + r * panel_columns,
+                     panel_columns, k > 0, walks, nullptr});
       }
     } while ((k += project_block) < depth_);
 
@@ -111,7 +128,8 @@ class projection {
   context& ctx_;
   const project_params& p_;
   const row_kernels<A>& rows_;
-  index_t depth_, num_panels_ = 0, work_ = 0, num_workers_ = 1;
+  index_t depth_, word_terms_, num_words_;  // a word of packed rows holds one term of the chains, or two
+  index_t num_panels_ = 0, work_ = 0, num_workers_ = 1;
 };
 }  // namespace
 

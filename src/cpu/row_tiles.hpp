@@ -40,6 +40,12 @@ void pack_tile(const row_kernels<A>& rows, index_t used, index_t tile_rows, inde
   for (index_t r = 0; r < tile_rows; ++r) pointers[r] = r < used ? row(r) : pointers[used - 1];
   rows.transpose(pointers, tile_rows, dim, to, tile_rows);
 }
+/// A row of bf16 as the words of a pack_tile: pairs, [2 * ceil(n / 2)] with +0 at the end of an odd one.
+template <class A>
+const A* as_words(bf16* row, index_t n) {
+  if (n % 2 != 0) row[n] = bf16();
+  return reinterpret_cast<const A*>(row);
+}
 
 }  // namespace cpu
 }  // namespace v0

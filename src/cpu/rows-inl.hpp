@@ -58,24 +58,30 @@ void load(const void* from, dtype type, index_t stride, index_t n, A* to) {
   }
 }
 
+template <class A>
+HWY_INLINE vec<A> with_canonical_nan(vec<A> v) {
+  return hn::IfThenElse(hn::Eq(v, v), v, hn::Set(tag<A>(), std::numeric_limits<A>::quiet_NaN()));
+}
+/// As rounded<bf16>() does.
+HWY_INLINE auto to_bf16_bits(vec<float> v) {
+  // A canonical NaN survives the addition; the largest finite values carry into infinity, as they should.
+  const hn::Rebind<std::uint32_t, tag<float>> u32;
+  const auto bits = hn::BitCast(u32, with_canonical_nan<float>(v));
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u32, 1));
+  const auto high = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u32, 0x7fff))));
+  return hn::DemoteTo(hn::Rebind<std::uint16_t, tag<float>>(), hn::BitCast(hn::Rebind<std::int32_t, tag<float>>(), high));
+}
+
 /// num_lanes<A> elements to contiguous memory, as rounded() does.
 template <class A, class T>
 HWY_INLINE void store_rounded(vec<A> v, T* to) {
-  const tag<A> d;
-  v = hn::IfThenElse(hn::Eq(v, v), v, hn::Set(d, std::numeric_limits<A>::quiet_NaN()));
   if constexpr (std::is_same_v<A, T>) {
-    hn::StoreU(v, d, to);
+    hn::StoreU(with_canonical_nan<A>(v), tag<A>(), to);
   } else if constexpr (std::is_same_v<T, bf16>) {
-    // A canonical NaN survives the addition; the largest finite values carry into infinity, as they should.
-    const hn::Rebind<std::uint32_t, tag<A>> u32;
-    const auto bits = hn::BitCast(u32, v);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u32, 1));
-    const auto high = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u32, 0x7fff))));
-    const auto narrow = hn::DemoteTo(hn::Rebind<std::uint16_t, tag<A>>(), hn::BitCast(hn::Rebind<std::int32_t, tag<A>>(), high));
-    hn::StoreU(narrow, hn::Rebind<std::uint16_t, tag<A>>(), reinterpret_cast<std::uint16_t*>(to));
+    hn::StoreU(to_bf16_bits(v), hn::Rebind<std::uint16_t, tag<A>>(), reinterpret_cast<std::uint16_t*>(to));
   } else {
     const hn::Rebind<hwy::float16_t, tag<A>> half;  // the hardware's conversion, to nearest even by its operand
-    hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(to));
+    hn::StoreU(hn::DemoteTo(half, with_canonical_nan<A>(v)), half, reinterpret_cast<hwy::float16_t*>(to));
   }
 }
 template <class A, class T>

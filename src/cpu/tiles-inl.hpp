@@ -7,7 +7,10 @@
 // Bound: the FMA units. Zen 3 and 4 do two 256-bit FMAs a cycle with latency 4, so 8 chains at least; and two 256-bit loads, so vectors + rows (the
 // broadcasts) may not exceed vectors * rows. AVX2 has 16 registers: 6 x 2 + 2 + 1 = 15; AVX-512 has 32: 12 x 2 + 2 + 1 = 27. One row is bound by
 // memory: 8 vectors in flight.
-// Test: tests/cpu/attend_test.cpp, project_test.cpp. What was tried: README.md.
+//
+// Pairs of bf16 (cpu-bf16dot-v1) take two k (or j) in a step: 16 bf16 of one and 16 of the next lie side by side in memory, one permutation makes
+// them 16 pairs, and vdpbf16ps adds both products. Instruction sets without it do the same operations one by one, to be tested. Test:
+// tests/cpu/attend_test.cpp, project_test.cpp. What was tried: README.md.
 #if defined(RAPT_CPU_TILES_INL_HPP) == defined(HWY_TARGET_TOGGLE)
 #ifdef RAPT_CPU_TILES_INL_HPP
 #undef RAPT_CPU_TILES_INL_HPP
@@ -44,41 +47,56 @@ struct tile_shape {
 /// What meets its operands in memory asks for them so far ahead, in the order of addresses: a processor's own prefetching then runs along, and takes
 /// more lines at a time than prefetch instructions alone can. 1 KiB of floats, 2 KiB of halves: what was best (README.md).
 template <class T>
-constexpr index_t ahead_elements = sizeof(T) == 2 ? 1024 : 1024 / static_cast<index_t>(sizeof(T));
+constexpr index_t ahead_elements = (sizeof(T) == 2 || is_pair<T> ? 2048 : 1024) / static_cast<index_t>(sizeof(T));
 
 /// What becomes of a tile's sums: they are stored; added to what is there; or go on from what is there.
 enum class sums : std::uint8_t { stored, added, continued };
 
-/// `steps` steps of the chains of one tile. Row r's factor of step k is x[r * row_stride + k * step_stride]; the columns of step k are groups of 16,
-/// group_stride elements apart. `next` is the first group of the tile that follows.
-template <class A, class T, int Rows, int Vectors, index_t row_stride, index_t step_stride, sums how, bool walks>
-HWY_INLINE void tile(const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, index_t group_stride, index_t steps, const T* next, A* HWY_RESTRICT out,
-                     index_t out_stride) {
+/// One step of the chains of one tile. Row r's factor is x[r * row_stride]; the columns are groups of 16, group_stride elements apart, of which lanes
+/// `lane` .. are read. whole: false for the first of a pair alone.
+template <class A, class T, int Rows, int Vectors, index_t row_stride, bool walks, bool whole>
+HWY_INLINE void add_step(reg<A> (&acc)[Rows][Vectors], const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, index_t group_stride, index_t lane,
+                         const T* ahead) {
   constexpr int in_group = group_vectors<A>, lanes = num_lanes<A>;
+  reg<A> column[Vectors];
+  RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
+    const index_t group = v / in_group * group_stride;
+    // A single row uses each vector once: it may be loaded where it is multiplied. Eight of them beside eight sums would not fit AVX2's registers.
+    const vec<A> loaded = load_column<A, T, whole>(columns + group, lane + v % in_group * lanes);
+    column[v] = Rows == 1 ? to_reg<A>(loaded) : keep_in_register<A>(loaded);
+    if constexpr (walks) {
+      if (v % in_group == 0) __builtin_prefetch(ahead + group);
+    }
+  }
+  RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
+    const vec<A> broadcast = hn::Set(tag<A>(), x[r * row_stride]);
+    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(add_product<T>(broadcast, to_vec<A>(column[v]), to_vec<A>(acc[r][v])));
+  }
+}
+
+/// `terms` terms of the chains of one tile. Row r's factor of step k is x[r * row_stride + k * step_stride]; the columns of step k are groups of 16,
+/// group_stride elements apart, of which lanes `lane` .. are read. `next` is the first group of the tile that follows.
+template <class A, class T, int Rows, int Vectors, index_t row_stride, index_t step_stride, sums how, bool walks>
+HWY_INLINE void tile(const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, index_t group_stride, index_t lane, index_t terms, const T* next,
+                     A* HWY_RESTRICT out, index_t out_stride) {
+  constexpr int lanes = num_lanes<A>;
   const tag<A> d;
-  reg<A> acc[Rows][Vectors], column[Vectors];
+  reg<A> acc[Rows][Vectors];
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] =
         to_reg<A>(how == sums::continued ? hn::LoadU(d, out + r * out_stride + v * lanes) : hn::Zero(d));
   }
   // Near the end of its group a stream goes on at the same place of the next tile.
   constexpr index_t steps_ahead = ahead_elements<T> / lane_group;
-  const index_t last_steps = steps - steps_ahead;
+  const index_t steps = terms / terms_of_step<T>, last_steps = steps - steps_ahead;
   for (index_t k = 0; k < steps; ++k) {
-    const T* const ahead = k < last_steps ? columns + ahead_elements<T> : next - last_steps * lane_group;
-    RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
-      const index_t at = v / in_group * group_stride + k * lane_group + v % in_group * lanes;
-      // A single row uses each vector once: it may be loaded where it is multiplied. Eight of them beside eight sums would not fit AVX2's registers.
-      const vec<A> loaded = load_widened<A>(columns + at);
-      column[v] = Rows == 1 ? to_reg<A>(loaded) : keep_in_register<A>(loaded);
-      if constexpr (walks) {
-        if (v % in_group == 0) __builtin_prefetch(ahead + at);
-      }
-    }
-    RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
-      const vec<A> broadcast = hn::Set(d, x[r * row_stride + k * step_stride]);
-      RAPT_UNROLL for (int v = 0; v < Vectors; ++v) acc[r][v] = to_reg<A>(fused_mul_add(broadcast, to_vec<A>(column[v]), to_vec<A>(acc[r][v])));
-    }
+    const T* const ahead = (k < last_steps ? columns + ahead_elements<T> : next - last_steps * lane_group) + k * lane_group;
+    add_step<A, T, Rows, Vectors, row_stride, walks, true>(acc, x + k * step_stride, columns + k * lane_group, group_stride, lane, ahead);
+  }
+  if constexpr (is_pair<T>) {
+    if (terms % 2 != 0)
+      add_step<A, T, Rows, Vectors, row_stride, false, false>(acc, x + steps * step_stride, columns + steps * lane_group, group_stride, lane,
+                                                              nullptr);
   }
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
     RAPT_UNROLL for (int v = 0; v < Vectors; ++v) {
@@ -93,16 +111,16 @@ HWY_INLINE void tile(const A* HWY_RESTRICT x, const T* HWY_RESTRICT columns, ind
 
 /// The tiles of `Rows` rows over num_groups groups of columns; `after` is read when they are done, or null.
 template <class A, class T, int Rows, index_t row_stride, index_t step_stride, sums how, bool walks>
-HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_t num_groups, index_t steps, const T* after, A* out,
+HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_t num_groups, index_t terms, const T* after, A* out,
                       index_t out_stride) {
   using shape = tile_shape<Rows>;
   constexpr int in_group = group_vectors<A>;
   const auto of = [&](auto vectors, index_t group, index_t lane) HWY_ATTR {
     const index_t following = group + std::max<index_t>(1, vectors / in_group);
-    const T* const next = following < num_groups || after == nullptr ? columns + following * group_stride + lane : after;
+    const T* const next = following < num_groups || after == nullptr ? columns + following * group_stride : after;
     for (int r = 0; r < Rows; r += shape::rows)
-      tile<A, T, shape::rows, vectors, row_stride, step_stride, how, walks>(x + r * row_stride, columns + group * group_stride + lane, group_stride,
-                                                                            steps, next, out + r * out_stride + group * lane_group + lane,
+      tile<A, T, shape::rows, vectors, row_stride, step_stride, how, walks>(x + r * row_stride, columns + group * group_stride, group_stride, lane,
+                                                                            terms, next, out + r * out_stride + group * lane_group + lane,
                                                                             out_stride);
   };
   index_t group = 0;
@@ -117,8 +135,8 @@ HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_
 
 template <class A, class T, int Rows, sums how, bool walks>
 void dot_rows(const dot_args<A>& a) {
-  tiles<A, T, Rows, 1, Rows, how, walks>(a.x, static_cast<const T*>(a.columns), a.group_stride, a.num_groups, a.depth, static_cast<const T*>(a.next),
-                                         a.out, a.out_stride);
+  tiles<A, T, Rows, 1, Rows, how, walks>(a.x, static_cast<const T*>(a.columns), a.group_stride / terms_of_step<T>, a.num_groups, a.depth,
+                                         static_cast<const T*>(a.next), a.out, a.out_stride);
 }
 
 template <class A, class T, int Rows, bool walks>
@@ -126,10 +144,10 @@ void value_rows(const value_args<A>& a) {
   for (index_t done = 0; done < a.count;) {
     const index_t key = a.first + done, keys = a.layout.keys_of(a.layout.block_of(key));
     const index_t count = std::min(keys - key % a.layout.block, a.count - done);
-    const T* const values = static_cast<const T*>(a.values) + a.layout.offset(key, 0);
-    const T* const after = done + count < a.count ? static_cast<const T*>(a.values) + a.layout.offset(key + count, 0) : static_cast<const T*>(a.next);
-    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(a.p + done, values, keys * lane_group, a.layout.columns / lane_group, count, after,
-                                                               a.acc, a.layout.columns);
+    const auto from = [&](index_t k) { return static_cast<const T*>(a.values) + a.layout.offset(k, 0) / terms_of_step<T>; };
+    const T* const after = done + count < a.count ? from(key + count) : static_cast<const T*>(a.next);
+    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(a.p + done / terms_of_step<T>, from(key), keys * lane_group / terms_of_step<T>,
+                                                               a.layout.columns / lane_group, count, after, a.acc, a.layout.columns);
     done += count;
   }
 }

@@ -25,6 +25,7 @@ struct attend_limits {
   index_t max_rows = 12;
   double work = 3e5;  ///< rows * heads * keys * (head_dim + value_dim) of the whole case, at most, where shapes allow
   bool special_values = false;
+  bool bf16_pairs = false;
 };
 
 index_t some_dim(random_source& random) { return random.pick<index_t>({1, 3, 16, 17, 32, 63, 64, 65, 128, 130, 256}); }
@@ -99,10 +100,12 @@ attend_case make_case(std::uint64_t seed, const attend_limits& limits) {
   random_source random(seed);
   attend_case c;
   rapt::attend_params& p = c.p;
-  const bool wide = random.chance(0.25), strided = random.chance(0.3);
+  const bool wide = !limits.bf16_pairs && random.chance(0.25), strided = random.chance(0.3);
   p.accumulator = wide ? dtype::f64 : dtype::f32;
-  const dtype kv_type =
-      wide ? random.pick({dtype::f64, dtype::f64, dtype::f32, dtype::bf16, dtype::f16}) : random.pick({dtype::f32, dtype::bf16, dtype::f16});
+  p.bf16_pairs = limits.bf16_pairs;
+  const dtype kv_type = p.bf16_pairs ? dtype::bf16
+                        : wide       ? random.pick({dtype::f64, dtype::f64, dtype::f32, dtype::bf16, dtype::f16})
+                                     : random.pick({dtype::f32, dtype::bf16, dtype::f16});
   const dtype q_type = wide ? dtype::f64 : random.pick({dtype::f32, dtype::f32, dtype::bf16, dtype::f16});
   const index_t head_dim = some_dim(random), value_dim = random.chance(0.5) ? head_dim : some_dim(random);
   const index_t kv_heads = random.between(1, 3), heads = kv_heads * random.pick<index_t>({1, 1, 2, 3, 4, 7});
@@ -211,14 +214,17 @@ void compare(std::uint64_t seed, const attend_limits& limits) {
   rapt::attend_params p = c.p;
   with_accumulator(p.accumulator, [&](auto a) { model_attend<decltype(a)>(p); });
   random_source random(seed ^ 0xabcd);
-  on_every_context(random, [&](rapt::cpu::context& ctx) {
-    random_tensor out = untouched_out.copy(), lse = untouched_lse.copy();
-    p.out = out.o;
-    if (p.lse.data != nullptr) p.lse = lse.o;
-    run_measured(ctx, [&](rapt::workspace& scratch) { rapt::cpu::backend::attend(ctx, p, scratch); });
-    expect_same_bytes(out.bytes(), c.out.bytes(), out.o.type, "out");
-    expect_same_bytes(lse.bytes(), c.lse.bytes(), lse.o.type, "lse");
-  });
+  on_every_context(
+      random,
+      [&](rapt::cpu::context& ctx) {
+        random_tensor out = untouched_out.copy(), lse = untouched_lse.copy();
+        p.out = out.o;
+        if (p.lse.data != nullptr) p.lse = lse.o;
+        run_measured(ctx, [&](rapt::workspace& scratch) { rapt::cpu::backend::attend(ctx, p, scratch); });
+        expect_same_bytes(out.bytes(), c.out.bytes(), out.o.type, "out");
+        expect_same_bytes(lse.bytes(), c.lse.bytes(), lse.o.type, "lse");
+      },
+      p.bf16_pairs);
 }
 
 void compare_many(std::uint64_t first_seed, int count, const attend_limits& limits) {
@@ -231,6 +237,16 @@ TEST(attend_contract, around_one_segment) { compare_many(4'000, 150, {.lens = {5
 TEST(attend_contract, around_one_super_segment) { compare_many(5'000, 24, {.lens = {8191, 8192, 8193, 16385}, .max_rows = 3, .work = 4e6}); }
 TEST(attend_contract, special_values_in_queries_keys_and_values) {
   compare_many(6'000, 600, {.lens = {1, 15, 17, 65, 513}, .max_rows = 8, .special_values = true});
+}
+
+TEST(attend_contract, pairs_of_bf16) {
+  compare_many(7'000, 1'000, {.bf16_pairs = true});
+  compare_many(8'000, 60, {.lens = {17, 65, 130, 300}, .max_rows = 150, .work = 5e6, .bf16_pairs = true});
+  compare_many(8'100, 60, {.lens = {511, 512, 513, 1024, 1025}, .max_rows = 6, .work = 2e6, .bf16_pairs = true});
+  compare_many(8'200, 12, {.lens = {8191, 8193, 16385}, .max_rows = 3, .work = 4e6, .bf16_pairs = true});
+}
+TEST(attend_contract, special_values_in_pairs_of_bf16) {
+  compare_many(9'000, 600, {.lens = {1, 15, 17, 65, 513}, .max_rows = 8, .special_values = true, .bf16_pairs = true});
 }
 
 }  // namespace

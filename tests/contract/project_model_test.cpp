@@ -10,6 +10,7 @@ struct project_limits {
   std::vector<index_t> columns = {1, 3, 15, 16, 17, 33, 63, 64, 65, 97};
   index_t max_rows = 14;
   bool special_values = false;
+  bool bf16_pairs = false;
 };
 
 /// A packed matrix filled by hand: [ceil(columns / 16)][depth][16], lanes past the last column NaN.
@@ -37,11 +38,12 @@ void compare(std::uint64_t seed, const project_limits& limits) {
   SCOPED_TRACE("case " + std::to_string(seed));
   random_source random(seed);
   const auto one_of = [&](const std::vector<index_t>& of) { return random.pick(of); };
-  const bool wide = random.chance(0.25);
+  const bool wide = !limits.bf16_pairs && random.chance(0.25);
   rapt::project_params p;
   p.accumulator = wide ? dtype::f64 : dtype::f32;
-  const dtype x_type = wide ? dtype::f64 : random.pick({dtype::f32, dtype::bf16, dtype::f16});
-  const dtype w_type = wide ? dtype::f64 : random.pick({dtype::f32, dtype::bf16, dtype::f16});
+  p.bf16_pairs = limits.bf16_pairs;
+  const dtype x_type = p.bf16_pairs ? dtype::bf16 : wide ? dtype::f64 : random.pick({dtype::f32, dtype::bf16, dtype::f16});
+  const dtype w_type = p.bf16_pairs ? dtype::bf16 : wide ? dtype::f64 : random.pick({dtype::f32, dtype::bf16, dtype::f16});
   const index_t batch = random.between(1, 3), len = random.between(1, std::max<index_t>(1, limits.max_rows / batch));
   const index_t depth = one_of(limits.depths), x_heads = depth % 3 == 0 && random.chance(0.3) ? 3 : 1;
   random_tensor x(random, x_type, batch, len, x_heads, depth / x_heads);
@@ -72,15 +74,18 @@ void compare(std::uint64_t seed, const project_limits& limits) {
     p.targets[t] = {weights[t].matrix, outs[t].o};
   }
   with_accumulator(p.accumulator, [&](auto a) { model_project<decltype(a)>(p); });
-  on_every_context(random, [&](rapt::cpu::context& ctx) {
-    std::vector<random_tensor> got;
-    for (std::size_t t = 0; t < outs.size(); ++t) {
-      got.push_back(untouched[t].copy());
-      p.targets[t].out = got[t].o;
-    }
-    run_measured(ctx, [&](rapt::workspace& scratch) { rapt::cpu::backend::project(ctx, p, scratch); });
-    for (std::size_t t = 0; t < outs.size(); ++t) expect_same_bytes(got[t].bytes(), outs[t].bytes(), got[t].o.type, "out");
-  });
+  on_every_context(
+      random,
+      [&](rapt::cpu::context& ctx) {
+        std::vector<random_tensor> got;
+        for (std::size_t t = 0; t < outs.size(); ++t) {
+          got.push_back(untouched[t].copy());
+          p.targets[t].out = got[t].o;
+        }
+        run_measured(ctx, [&](rapt::workspace& scratch) { rapt::cpu::backend::project(ctx, p, scratch); });
+        for (std::size_t t = 0; t < outs.size(); ++t) expect_same_bytes(got[t].bytes(), outs[t].bytes(), got[t].o.type, "out");
+      },
+      p.bf16_pairs);
 }
 
 void compare_many(std::uint64_t first_seed, int count, const project_limits& limits) {
@@ -90,6 +95,12 @@ void compare_many(std::uint64_t first_seed, int count, const project_limits& lim
 TEST(project_contract, random_extents_and_dtypes) { compare_many(10'000, 800, {}); }
 TEST(project_contract, many_rows_and_deep_chains) { compare_many(20'000, 25, {.depths = {1024, 2048, 1111}, .columns = {17, 130}, .max_rows = 90}); }
 TEST(project_contract, nan_and_infinity_stay_in_their_row_and_column) { compare_many(30'000, 200, {.special_values = true}); }
+
+TEST(project_contract, pairs_of_bf16) {
+  compare_many(40'000, 400, {.bf16_pairs = true});
+  compare_many(41'000, 15, {.depths = {1024, 2048, 1111}, .columns = {17, 130}, .max_rows = 90, .bf16_pairs = true});
+  compare_many(42'000, 100, {.special_values = true, .bf16_pairs = true});
+}
 
 }  // namespace
 }  // namespace rapt_test::contract

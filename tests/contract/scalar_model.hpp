@@ -1,7 +1,8 @@
-// The numeric contract "cpu-v1" as plain scalar code, one value at a time: what every kernel has to reproduce to the last bit. Written from the
-// contract's text and without the kernels; only exp2, tanh, log and sincos are the library's own, which tests/math holds to their bounds.
-// A is the accumulator, float or double. Compiled with -ffp-contract=off.
+// The numeric contract "cpu-v1", and "cpu-bf16dot-v1" where `pairs` is said, as plain scalar code, one value at a time: what every kernel has to
+// reproduce to the last bit. Written from the contract's text and without the kernels; only exp2, tanh, log and sincos are the library's own, which
+// tests/math holds to their bounds. A is the accumulator, float or double. Compiled with -ffp-contract=off.
 #pragma once
+#include <contract/storage_model.hpp>
 #include <math/elementary.hpp>
 #include <rapt/core/index.hpp>
 
@@ -33,13 +34,38 @@ A tree_sum(std::array<A, num_lanes> lane) {
   return lane[0];
 }
 
-/// sum of a[i * a_stride] * b[i * b_stride]: one FMA chain from +0 for each block, block sums added ascending.
+/// A float without denormals.
 template <class A>
-A blocked_dot(const A* a, index_t a_stride, const A* b, index_t b_stride, index_t count, index_t block) {
+A flushed(A x) {
+  return std::fabs(x) < static_cast<A>(std::numeric_limits<float>::min()) ? std::copysign(A{0}, x) : x;
+}
+/// VDPBF16PS on one lane, by Intel's manual: two FMAs to nearest even, the second factors first, denormals read and written as zero.
+template <class A>
+A add_pair(A acc, A a0, A b0, A a1, A b1) {
+  acc = flushed(std::fma(flushed(a1), flushed(b1), acc));
+  return flushed(std::fma(flushed(a0), flushed(b0), acc));
+}
+template <class A>
+A as_bf16(A x) {
+  std::uint16_t bits = 0;
+  store<A>(dtype::bf16, &bits, 0, x);
+  return load<A>(dtype::bf16, &bits, 0);
+}
+
+/// sum of a[i * a_stride] * b[i * b_stride]: one chain from +0 for each block, block sums added ascending.
+template <class A>
+A blocked_dot(const A* a, index_t a_stride, const A* b, index_t b_stride, index_t count, index_t block, bool pairs = false) {
   A sum = 0;
   for (index_t first = 0; first < count; first += block) {
     A chain = 0;
-    for (index_t i = first; i < count && i < first + block; ++i) chain = std::fma(a[i * a_stride], b[i * b_stride], chain);
+    const index_t end = first + block < count ? first + block : count;
+    if (pairs)
+      for (index_t i = first; i < end; i += 2) {
+        const bool two = i + 1 < end;
+        chain = add_pair(chain, a[i * a_stride], b[i * b_stride], two ? a[(i + 1) * a_stride] : A{0}, two ? b[(i + 1) * b_stride] : A{0});
+      }
+    else
+      for (index_t i = first; i < end; ++i) chain = std::fma(a[i * a_stride], b[i * b_stride], chain);
     sum = first == 0 ? chain : sum + chain;
   }
   return sum;
@@ -49,8 +75,8 @@ A blocked_dot(const A* a, index_t a_stride, const A* b, index_t b_stride, index_
 
 /// One output: products, then bias, then residual. The caller rounds.
 template <class A>
-A projected(const A* x, const A* column, index_t column_stride, index_t depth, std::optional<A> bias, std::optional<A> residual) {
-  A y = blocked_dot(x, 1, column, column_stride, depth, projection_block_depth);
+A projected(const A* x, const A* column, index_t column_stride, index_t depth, std::optional<A> bias, std::optional<A> residual, bool pairs = false) {
+  A y = blocked_dot(x, 1, column, column_stride, depth, projection_block_depth, pairs);
   if (bias) y += *bias;
   if (residual) y = *residual + y;
   return canonical(y);
@@ -89,13 +115,16 @@ void rotate(std::span<A> x, const rotation& r, index_t position) {
 // ---- Scores, in units of log2
 
 template <class A>
-std::vector<A> scaled_query(const std::vector<A>& q, double softmax_scale) {
+std::vector<A> scaled_query(const std::vector<A>& q, double softmax_scale, bool pairs = false) {
   const double c = softmax_scale * log2_e;
   const A high = static_cast<A>(c);
   A low = static_cast<A>(c - static_cast<double>(high));
   if constexpr (sizeof(A) == 8) low = std::fma(softmax_scale, log2_e, -high) + softmax_scale * log2_e_low;
   std::vector<A> scaled;
-  for (const A x : q) scaled.push_back(std::isinf(x) ? std::numeric_limits<A>::quiet_NaN() : std::fma(x, high, x * low));
+  for (const A x : q) {
+    const A y = std::isinf(x) ? std::numeric_limits<A>::quiet_NaN() : std::fma(x, high, x * low);
+    scaled.push_back(pairs ? as_bf16(y) : y);
+  }
   return scaled;
 }
 
@@ -155,7 +184,7 @@ struct state {
 /// Keys first .. first + scores.size() of one segment; a hidden key's score is -inf and its value is not read.
 /// value(j, d) is dimension d of key j's value.
 template <class A, class Value>
-state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value_dim, Value value, const dropout& drop) {
+state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value_dim, Value value, const dropout& drop, bool pairs = false) {
   state<A> s;
   s.acc.assign(static_cast<std::size_t>(value_dim), A{0});
   bool any_nan = false;
@@ -166,14 +195,28 @@ state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value
   if (any_nan) s.m = std::numeric_limits<A>::quiet_NaN();
   if (s.empty()) return s;
   std::array<A, num_lanes> lane{};
+  std::vector<A> probabilities(scores.size() + 1);  // of hidden keys 0
   for (std::size_t i = 0; i < scores.size(); ++i) {
     if (scores[i] == minus_infinity<A>) continue;
     const index_t key = first + static_cast<index_t>(i);
     A p = rapt::math::exp2(scores[i] - s.m);
     lane[static_cast<std::size_t>(key % num_lanes)] += p;
     if (drop.p > 0) p = p * (drop.keeps(key) ? A{1} : A{0}) / static_cast<A>(1 - drop.p);
-    for (index_t d = 0; d < value_dim; ++d) s.acc[static_cast<std::size_t>(d)] = std::fma(p, value(key, d), s.acc[static_cast<std::size_t>(d)]);
+    probabilities[i] = pairs ? as_bf16(p) : p;
+    if (!pairs)
+      for (index_t d = 0; d < value_dim; ++d) s.acc[static_cast<std::size_t>(d)] = std::fma(p, value(key, d), s.acc[static_cast<std::size_t>(d)]);
   }
+  if (pairs)
+    for (std::size_t i = 0; i < scores.size(); i += 2) {
+      // A hidden key's value is not read; a pair of two hidden keys adds nothing.
+      const auto seen = [&](std::size_t j) { return j < scores.size() && scores[j] != minus_infinity<A>; };
+      if (!seen(i) && !seen(i + 1)) continue;
+      for (index_t d = 0; d < value_dim; ++d) {
+        const auto read = [&](std::size_t j) { return seen(j) ? value(first + static_cast<index_t>(j), d) : A{0}; };
+        A& acc = s.acc[static_cast<std::size_t>(d)];
+        acc = add_pair(acc, probabilities[i], read(i), probabilities[i + 1], read(i + 1));
+      }
+    }
   s.l = tree_sum(lane);
   return s;
 }
@@ -195,14 +238,14 @@ void merge_into(state<A>& total, const state<A>& next) {
 
 /// Segments ascending into their super-segment, super-segments ascending into the row.
 template <class A, class Value>
-state<A> fold_row(const std::vector<A>& scores, index_t value_dim, Value value, const dropout& drop) {
+state<A> fold_row(const std::vector<A>& scores, index_t value_dim, Value value, const dropout& drop, bool pairs = false) {
   const auto num_keys = static_cast<index_t>(scores.size());
   state<A> row;
   for (index_t super = 0; super < num_keys; super += super_segment_keys) {
     state<A> part;
     for (index_t first = super; first < num_keys && first < super + super_segment_keys; first += segment_keys) {
       const index_t end = first + segment_keys < num_keys ? first + segment_keys : num_keys;
-      merge_into(part, fold_segment(std::vector<A>(scores.begin() + first, scores.begin() + end), first, value_dim, value, drop));
+      merge_into(part, fold_segment(std::vector<A>(scores.begin() + first, scores.begin() + end), first, value_dim, value, drop, pairs));
     }
     merge_into(row, part);
   }

@@ -22,6 +22,7 @@ class bits_context {
     return rows_.data();
   }
   std::string_view numerics() const { return numerics_; }
+  rapt::failure check_numerics(const char*, std::string_view, rapt::dtype, rapt::dtype) const { return {}; }
 
  private:
   std::string numerics_;

@@ -1,6 +1,7 @@
 // What a module computes: extents, scale, masks and positions. Weights are elsewhere.
 #pragma once
 #include <rapt/core/dtype.hpp>
+#include <rapt/core/numerics.hpp>
 #include <rapt/ops/mask.hpp>
 #include <rapt/ops/rope.hpp>
 

@@ -9,7 +9,7 @@ namespace detail {
 
 /// What of a module the pipeline reads. A planner fills in shapes alone (data null) and measures.
 struct forward_module {
-  attention_config config;  ///< resolved
+  attention_config config;  ///< resolved, with numerics
   dtype activations = dtype::f32;
   packed_matrix q, k, v, out;
   norm_params q_norm, k_norm;
@@ -63,7 +63,8 @@ class forward_pipeline {
         options_(options),
         x_kv_(x_kv),
         kind_(kind),
-        accumulator_(accumulator_of(module.activations)) {}
+        accumulator_(accumulator_of(module.activations)),
+        bf16_pairs_(adds_bf16_pairs(module.config.numerics)) {}
 
   /// first_row: of the batch, where the call is cut into chunks.
   void run(workspace& scratch, forward_kv kv, index_t first_row, index_t num_rows) const {
@@ -88,7 +89,7 @@ class forward_pipeline {
     project_inputs(scratch, x, x_kv, q, k, v);
     rotate_queries(scratch, q, kv, x, first_row);
     if (makes_kv) append(scratch, kv, k, v, x_kv, first_row);
-    const operand attended = scratch_rows(scratch, accumulator_, x.rows(), c_.num_heads, c_.value_dim);
+    const operand attended = scratch_rows(scratch, bf16_pairs_ ? dtype::bf16 : accumulator_, x.rows(), c_.num_heads, c_.value_dim);
     attend(scratch, kv, q, attended, x, first_row);
     project_output(scratch, attended, x, y);
   }
@@ -99,7 +100,7 @@ class forward_pipeline {
 
   void project_inputs(workspace& scratch, const operand& x, const operand& x_kv, const operand& q, const operand& k, const operand& v) const {
     project_params p;
-    p.accumulator = accumulator_;
+    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_;
     p.x = x;
     p.targets[p.num_targets++] = {m_.q, q};
     const auto add_kv = [&] {
@@ -169,7 +170,7 @@ class forward_pipeline {
     sequence_rows* const rows = rows_of_call(kv, x.batch, x.len, first_row);
     set_query_positions(kv, rows, x, first_row);
     attend_params p;
-    p.accumulator = accumulator_;
+    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_;
     p.q = q, p.out = attended, p.kv = kv.layout;
     if (options_.lse.present()) p.lse = batch_rows(options_.lse.get(), first_row, x.batch);
     p.sequences = rows, p.num_sequences = num_sequences(kv, x.batch);
@@ -207,7 +208,7 @@ class forward_pipeline {
 
   void project_output(workspace& scratch, const operand& attended, const operand& x, const operand& y) const {
     project_params p;
-    p.accumulator = accumulator_;
+    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_;
     p.x = joined_heads(attended);
     p.targets[p.num_targets++] = {m_.out, y};
     if (options_.residual) p.residual = x;
@@ -222,6 +223,7 @@ class forward_pipeline {
   const operand& x_kv_;
   source_kind kind_;
   dtype accumulator_;
+  bool bf16_pairs_;
 };
 
 /// The whole call, chunk by chunk. With a measuring workspace nothing runs.

@@ -34,7 +34,7 @@ class basic_step;
 namespace detail {
 template <class Backend>
 struct cache_core {
-  attention_config config;  ///< resolved, with kv_dtype
+  attention_config config;  ///< resolved, with kv_dtype and numerics
   cache_limits limits;
   page_pool pool;
   buffer memory;
@@ -202,7 +202,7 @@ class basic_kv_cache {
   /// config.kv_dtype must be set (a module's config() has it). Throws config_error, capacity_error.
   basic_kv_cache(typename Backend::context& ctx, const attention_config& config, const cache_limits& limits) {
     const std::size_t bytes = cache_bytes(config, limits);
-    const attention_config resolved = resolve(config);
+    const attention_config resolved = resolve_stored(ctx, config);
     if (!limits.storage.empty() && limits.storage.size() < bytes)
       raise(errc::capacity, "kv_cache: storage has " + std::to_string(limits.storage.size()) + " bytes; " + std::to_string(bytes) + " are needed");
     if (reinterpret_cast<std::uintptr_t>(limits.storage.data()) % workspace::alignment != 0)
@@ -214,7 +214,7 @@ class basic_kv_cache {
                                         {},
                                         {},
                                         0,
-                                        std::string(ctx.numerics()),
+                                        resolved.numerics,
                                         std::vector<fingerprint>(static_cast<std::size_t>(limits.num_layers)),
                                         {},
                                         {},

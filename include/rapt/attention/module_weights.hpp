@@ -25,11 +25,11 @@ class module_weights {
   using family = weight_layout::family;
 
   module_weights() = default;
-  /// `config` is resolved. Throws config_error where check(weights, config) finds something.
+  /// `config` is resolved, with numerics. Throws config_error where check(weights, config) finds something.
   module_weights(context& ctx, const attention_config& config, const attention_weights& w, dtype activations) {
     raise_if(check(w, config));
     const weight_layout layout = layout_of(w);
-    const dtype accumulator = accumulator_of(activations), type = packed_type(layout.type, accumulator);
+    const dtype accumulator = accumulator_of(activations), type = packed_type(layout.type, accumulator, adds_bf16_pairs(config.numerics));
     kind_ = layout.kind;
     const index_t q_columns = config.num_heads * config.head_dim, k_columns = config.num_kv_heads * config.head_dim,
                   v_columns = config.num_kv_heads * config.value_dim;

@@ -30,8 +30,7 @@ class multi_head_attention {
       raise(errc::config,
             "attention_config: kv_dtype is f64; activations of type " + std::string(name_of(dtype_of<T>)) + " can keep f32, bf16 or f16");
     if (c.numerics.empty()) c.numerics = ctx.numerics();
-    if (c.numerics != ctx.numerics())
-      raise(errc::config, "attention_config: numerics is " + c.numerics + "; this backend has " + std::string(ctx.numerics()));
+    raise_if(ctx.check_numerics("attention_config", c.numerics, dtype_of<T>, *c.kv_dtype));
     weights_ = module_weights<Backend>(ctx, c, weights, dtype_of<T>);
     fingerprint_ = fingerprint_of(c, weights_.canonical(ctx, c));
     module_.activations = dtype_of<T>;

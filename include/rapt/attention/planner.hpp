@@ -40,6 +40,15 @@ RAPT_API void check_shape(const forward_shape& shape);
 RAPT_API std::vector<sequence_rows> plan_step_rows(const forward_shape& shape);
 RAPT_API explanation explain_bytes(const forward_module& module, const forward_shape& shape);
 
+/// A module of shapes alone that could be made here.
+template <activation T, class Context>
+forward_module plan_module_of(Context& ctx, const attention_config& config, const forward_shape& shape) {
+  check_shape(shape);
+  forward_module m = plan_module(config, dtype_of<T>, shape.weights, ctx.numerics());
+  raise_if(ctx.check_numerics("attention_config", m.config.numerics, dtype_of<T>, *m.config.kv_dtype));
+  return m;
+}
+
 template <class Backend>
 std::size_t measure_forward(typename Backend::context& ctx, const forward_module& module, const forward_shape& shape) {
   forward_call call;
@@ -73,18 +82,16 @@ std::size_t measure_forward(typename Backend::context& ctx, const forward_module
 /// Work memory that such a forward takes from its context: exact.
 template <activation T, class Context>
 std::size_t workspace_bytes(Context& ctx, const attention_config& config, const forward_shape& shape) {
-  detail::check_shape(shape);
-  return detail::measure_forward<backend_of<Context>>(ctx, detail::plan_module(config, dtype_of<T>, shape.weights, ctx.numerics()), shape);
+  return detail::measure_forward<backend_of<Context>>(ctx, detail::plan_module_of<T>(ctx, config, shape), shape);
 }
 
 /// Which kernel, which numerics, which bytes.
 template <activation T, class Context>
 explanation explain(Context& ctx, const attention_config& config, const forward_shape& shape) {
-  detail::check_shape(shape);
-  const detail::forward_module module = detail::plan_module(config, dtype_of<T>, shape.weights, ctx.numerics());
+  const detail::forward_module module = detail::plan_module_of<T>(ctx, config, shape);
   explanation e = detail::explain_bytes(module, shape);
   e.backend = backend_of<Context>::name;
-  e.numerics = ctx.numerics();
+  e.numerics = module.config.numerics;
   e.instruction_set = ctx.describe();
   e.num_workers = ctx.num_workers();
   e.workspace_bytes = detail::measure_forward<backend_of<Context>>(ctx, module, shape);
@@ -95,6 +102,7 @@ explanation explain(Context& ctx, const attention_config& config, const forward_
   p.out.dim = module.config.value_dim;
   p.kv = kv_layout(module.config, module.config.num_kv_heads, shape.page_len);
   p.num_kv_heads = module.config.num_kv_heads;
+  p.bf16_pairs = adds_bf16_pairs(module.config.numerics);
   p.window_left = module.config.window.left.value_or(no_window);
   p.window_right = module.config.causal ? 0 : module.config.window.right.value_or(no_window);
   p.sequences = rows.data(), p.num_sequences = shape.batch;

@@ -18,7 +18,7 @@ class basic_projected_kv {
   using context = typename Backend::context;
 
   /// Empty; config.kv_dtype must be set. store() allocates what it needs, before it writes; reserve() does so beforehand.
-  basic_projected_kv(context& ctx, const attention_config& config) : config_(resolve(config)), numerics_(ctx.numerics()) {
+  basic_projected_kv(context& ctx, const attention_config& config) : config_(resolve_stored(ctx, config)), numerics_(config_.numerics) {
     layout_ = kv_layout(config_, config_.num_kv_heads, lane_group);
   }
 

@@ -1,6 +1,7 @@
 // What a backend is: a place where operands live and the operations on them. ops/ and attention/ reach one only through this.
 #pragma once
 #include <rapt/core/buffer.hpp>
+#include <rapt/core/error.hpp>
 #include <rapt/core/params.hpp>
 #include <rapt/core/workspace.hpp>
 
@@ -39,7 +40,8 @@ concept backend = requires(typename B::context& ctx, workspace& scratch, const p
   B::copy(ctx, static_cast<std::byte*>(nullptr), static_cast<const std::byte*>(nullptr), std::size_t{});
   { ctx.begin_call(std::size_t{}) } -> std::same_as<workspace>;  // grows, or throws capacity_error naming both sizes
   { ctx.sequences(index_t{}) } -> std::same_as<sequence_rows*>;
-  { ctx.numerics() } -> std::same_as<std::string_view>;
+  { ctx.numerics() } -> std::same_as<std::string_view>;                                       // the default
+  { ctx.check_numerics("", std::string_view{}, dtype{}, dtype{}) } -> std::same_as<failure>;  // who asks, id, types of activations and of keys
 };
 
 }  // namespace v0

@@ -104,6 +104,7 @@ struct attend_params {
   mask_operand mask;
   double dropout_p = 0;  ///< acts where > 0
   std::uint64_t dropout_seed = 0, dropout_offset = 0;
+  bool bf16_pairs = false;  ///< cpu-bf16dot-v1: scaled queries and probabilities are rounded to bf16; q, keys and values are bf16 or come from it
 };
 
 /// A matrix [depth, columns] as kernels read it: [ceil(columns / 16)][depth][16]. type is f32, f16 or bf16 with float accumulation, f64 with double.
@@ -126,7 +127,8 @@ struct project_params {
   operand x;  ///< depth = heads * dim; any floating type
   target targets[3];
   int num_targets = 0;
-  operand residual;  ///< like targets[0].out; data null: none
+  operand residual;         ///< like targets[0].out; data null: none
+  bool bf16_pairs = false;  ///< cpu-bf16dot-v1: x and weights are bf16
 };
 
 struct norm_params {

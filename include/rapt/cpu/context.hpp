@@ -1,6 +1,7 @@
 // The CPU backend: threads, workspace and instruction set of the calls made with it.
 #pragma once
 #include <rapt/core/backend.hpp>
+#include <rapt/core/error.hpp>
 #include <rapt/core/executor.hpp>
 #include <rapt/core/tensor_view.hpp>
 
@@ -39,8 +40,10 @@ class RAPT_API context {
   isa instruction_set() const;
   /// For people: "avx2", "portable (slow: no FMA hardware)".
   std::string_view describe() const;
-  /// The numeric contract's id of what this context computes: "cpu-v1".
+  /// The numeric contract's id of what this context computes where nothing else is asked for: "cpu-v1".
   std::string_view numerics() const;
+  /// config_error, beginning with `caller`, where calls of these types can not be computed under this id here.
+  failure check_numerics(const char* caller, std::string_view id, dtype activations, dtype kv_dtype) const;
 
   /// Makes the workspace at least this large. workspace_bytes() of the planner says what a call needs.
   void reserve(std::size_t bytes);

@@ -21,6 +21,7 @@ struct attend_options {
   std::span<const index_t> k_positions = {};  ///< [kv_len]; default: the index
   double dropout_p = 0;                       ///< acts only where `dropout` is given
   std::optional<dropout_state> dropout = std::nullopt;
+  std::string_view numerics = {};  ///< id of the order of operations; default the backend's
 };
 
 /// The operands of one attend call, types erased.
@@ -40,6 +41,7 @@ RAPT_API attend_params make_attend_params(const attend_operands& call, const att
 template <class Context>
 void run_attend(Context& ctx, const attend_operands& call, const attend_options& options) {
   raise_if(check_attend(call, options));
+  if (!options.numerics.empty()) raise_if(ctx.check_numerics("attend", options.numerics, call.q.type, call.k.type));
   if (call.q.rows() == 0) return;
   const attend_params params = make_attend_params(call, options, ctx.sequences(call.q.batch));
   workspace measure;

@@ -6,9 +6,10 @@
 namespace rapt {
 inline namespace v0 {
 
-/// The element type that weights of type `stored` are packed in: kept, but for double (rounded once to float where the accumulator is float) and for
-/// double accumulation (widened).
-constexpr dtype packed_type(dtype stored, dtype accumulator) {
+/// The element type that weights of type `stored` are packed in: kept, but for double (rounded once to float where the accumulator is float), for
+/// double accumulation (widened) and for products of pairs of bf16 (rounded to bf16).
+constexpr dtype packed_type(dtype stored, dtype accumulator, bool bf16_pairs = false) {
+  if (bf16_pairs) return dtype::bf16;
   if (accumulator == dtype::f64) return dtype::f64;
   return stored == dtype::f64 ? dtype::f32 : stored;
 }
