@@ -69,7 +69,7 @@ struct attend_call {
     return p.kv.present() && (sizeof(A) == 8 ? p.kv.type == dtype::f64 : p.kv.type != dtype::f64);
   }
   static const operand_kernels<A>& operand_for(const kernels& table, const attend_params& p) {
-    return p.bf16_pairs ? *pairs_of<A>(table) : *operand_of_type<A>(table, stored_in_place(p) ? p.kv.type : dtype_of<A>);
+    return products_of<A>(table, stored_in_place(p) ? p.kv.type : dtype_of<A>, p.bf16_pairs);
   }
   /// Words of a packed query.
   index_t query_words() const { return ceil_div(head_dim, word_terms); }

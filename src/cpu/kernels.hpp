@@ -158,21 +158,13 @@ const row_kernels<A>& rows_of(const kernels& table) {
   else
     return table.rows_f64;
 }
-/// Products with operands stored as `type`; null where there are none with this accumulator (they are widened first).
+/// Products with operands of `type` (f64 with double accumulators, another with float), or of bf16 in pairs.
 template <class A>
-const operand_kernels<A>* operand_of_type(const kernels& table, dtype type) {
+const operand_kernels<A>& products_of(const kernels& table, dtype type, bool bf16_pairs) {
   if constexpr (sizeof(A) == 8)
-    return type == dtype::f64 ? &table.f64 : nullptr;
+    return table.f64;
   else
-    return type == dtype::f32 ? &table.f32 : type == dtype::f16 ? &table.f16 : type == dtype::bf16 ? &table.bf16 : nullptr;
-}
-/// Products of pairs of bf16; null with double accumulators.
-template <class A>
-const operand_kernels<A>* pairs_of(const kernels& table) {
-  if constexpr (sizeof(A) == 8)
-    return nullptr;
-  else
-    return &table.bf16_pairs.products;
+    return bf16_pairs ? table.bf16_pairs.products : type == dtype::f16 ? table.f16 : type == dtype::bf16 ? table.bf16 : table.f32;
 }
 
 }  // namespace cpu

@@ -83,8 +83,7 @@ class projection {
     for (; panel >= ceil_div(p_.targets[t].weights.columns, panel_columns); ++t) panel -= ceil_div(p_.targets[t].weights.columns, panel_columns);
     const project_params::target& target = p_.targets[t];
     const packed_matrix& w = target.weights;
-    const kernels& table = *ctx_.internals().table;
-    const operand_kernels<A>& operand = p_.bf16_pairs ? *pairs_of<A>(table) : *operand_of_type<A>(table, w.type);
+    const operand_kernels<A>& operand = products_of<A>(*ctx_.internals().table, w.type, p_.bf16_pairs);
     const index_t first_column = panel * panel_columns, num_columns = std::min(panel_columns, w.columns - first_column);
 
     index_t k = 0;

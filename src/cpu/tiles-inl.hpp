@@ -47,7 +47,7 @@ struct tile_shape {
 /// What meets its operands in memory asks for them so far ahead, in the order of addresses: a processor's own prefetching then runs along, and takes
 /// more lines at a time than prefetch instructions alone can. 1 KiB of floats, 2 KiB of halves: what was best (README.md).
 template <class T>
-constexpr index_t ahead_elements = (sizeof(T) == 2 || is_pair<T> ? 2048 : 1024) / static_cast<index_t>(sizeof(T));
+constexpr index_t ahead_elements = (is_pair<T> || sizeof(T) == 2 ? 2048 : 1024) / sizeof(T);
 
 /// What becomes of a tile's sums: they are stored; added to what is there; or go on from what is there.
 enum class sums : std::uint8_t { stored, added, continued };

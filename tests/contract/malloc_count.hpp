@@ -4,6 +4,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
+#if defined(__clang__)
+#include <mm_malloc.h>  // declares posix_memalign without noexcept, which clang takes only before a definition with it
+#endif
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define RAPT_TEST_SANITIZED
