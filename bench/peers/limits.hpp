@@ -34,28 +34,35 @@ inline double seconds_on(int num_threads, const auto& work) {
   return seconds + joined;
 }
 
-/// Ten chains of 256-bit FMAs: enough for two units of latency 5. 512-bit ones do as many operations a second on the machines known so far.
-__attribute__((target("avx2,fma"))) inline float fma_chains(std::int64_t rounds) {
-  const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
-  __m256 c0 = a, c1 = a, c2 = a, c3 = a, c4 = a, c5 = a, c6 = a, c7 = a, c8 = a, c9 = a;
-  for (std::int64_t r = 0; r < rounds; ++r) {
-    // In one piece, or a compiler would keep some of them in memory.
-    asm volatile(
-        "vfmadd132ps %10, %11, %0\n vfmadd132ps %10, %11, %1\n vfmadd132ps %10, %11, %2\n vfmadd132ps %10, %11, %3\n vfmadd132ps %10, %11, %4\n"
-        "vfmadd132ps %10, %11, %5\n vfmadd132ps %10, %11, %6\n vfmadd132ps %10, %11, %7\n vfmadd132ps %10, %11, %8\n vfmadd132ps %10, %11, %9"
-        : "+x"(c0), "+x"(c1), "+x"(c2), "+x"(c3), "+x"(c4), "+x"(c5), "+x"(c6), "+x"(c7), "+x"(c8), "+x"(c9)
-        : "x"(a), "x"(b));
+/// Ten chains, enough for two units of latency 5, of one instruction; in one piece, or a compiler would keep some of them in memory.
+#define PEERS_CHAINS(name, target_name, vector, set, instruction)                                                                            \
+  __attribute__((target(target_name))) inline void name(std::int64_t rounds) {                                                                \
+    const vector a = set(0.999f), b = set(0.001f);                                                                                            \
+    vector c0 = a, c1 = a, c2 = a, c3 = a, c4 = a, c5 = a, c6 = a, c7 = a, c8 = a, c9 = a;                                                    \
+    for (std::int64_t r = 0; r < rounds; ++r) {                                                                                               \
+      asm volatile(instruction " %10, %11, %0\n" instruction " %10, %11, %1\n" instruction " %10, %11, %2\n" instruction " %10, %11, %3\n" \
+                   instruction " %10, %11, %4\n" instruction " %10, %11, %5\n" instruction " %10, %11, %6\n" instruction " %10, %11, %7\n" \
+                   instruction " %10, %11, %8\n" instruction " %10, %11, %9"                                                                  \
+                   : "+v"(c0), "+v"(c1), "+v"(c2), "+v"(c3), "+v"(c4), "+v"(c5), "+v"(c6), "+v"(c7), "+v"(c8), "+v"(c9)                       \
+                   : "v"(a), "v"(b));                                                                                                          \
+    }                                                                                                                                         \
   }
-  const __m256 sum = _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(c0, c1), _mm256_add_ps(c2, c3)),
-                                   _mm256_add_ps(_mm256_add_ps(c4, c5), _mm256_add_ps(_mm256_add_ps(c6, c7), _mm256_add_ps(c8, c9))));
-  return _mm256_cvtss_f32(sum);
+PEERS_CHAINS(fma_chains_256, "avx2,fma", __m256, _mm256_set1_ps, "vfmadd132ps")
+PEERS_CHAINS(fma_chains_512, "avx512f", __m512, _mm512_set1_ps, "vfmadd132ps")
+PEERS_CHAINS(bf16_pair_chains, "avx512f", __m512, _mm512_set1_ps, "vdpbf16ps")
+#undef PEERS_CHAINS
+
+/// Operations a second of `chains`, which does `operations` of them in each lane and round.
+inline double operations_a_second(int num_threads, void (*chains)(std::int64_t), int lanes, int operations) {
+  constexpr std::int64_t rounds = 4'000'000;
+  const double seconds = seconds_on(num_threads, [&](int) { chains(rounds); });
+  return static_cast<double>(rounds) * 10 * lanes * operations * num_threads / seconds;
 }
 inline double fma_peak(int num_threads) {
-  constexpr std::int64_t rounds = 4'000'000;
-  std::atomic<float> sink{0};
-  const double seconds = seconds_on(num_threads, [&](int) { sink = sink + fma_chains(rounds); });
-  return static_cast<double>(rounds) * 10 * 8 * 2 * num_threads / seconds;
+  return __builtin_cpu_supports("avx512f") ? operations_a_second(num_threads, fma_chains_512, 16, 2)
+                                           : operations_a_second(num_threads, fma_chains_256, 8, 2);
 }
+inline double bf16_pair_peak(int num_threads) { return operations_a_second(num_threads, bf16_pair_chains, 16, 4); }
 
 /// Sums of 1 GiB, which no cache holds.
 __attribute__((target("avx2"))) inline std::uint64_t sum_of(const std::uint64_t* from, std::size_t n) {

@@ -23,6 +23,22 @@ int guarded(F f) {
   }
 }
 
+template <class T>
+void attend(void* ctx, const void* q, const void* k, const void* v, void* out, index_t batch, index_t q_len, index_t kv_len, index_t heads,
+            index_t kv_heads, index_t dim, const rapt::attend_options& options) {
+  rapt::attend(*static_cast<rapt::cpu::context*>(ctx), rapt::view(static_cast<const T*>(q), batch, q_len, heads, dim),
+               rapt::view(static_cast<const T*>(k), batch, kv_len, kv_heads, dim),
+               rapt::view(static_cast<const T*>(v), batch, kv_len, kv_heads, dim), rapt::view(static_cast<T*>(out), batch, q_len, heads, dim), options);
+}
+
+/// Weights as torch.nn.MultiheadAttention keeps them.
+rapt::attention_weights torch_weights(rapt::dtype type, index_t width, const void* in_weight, const void* in_bias, const void* out_weight,
+                                      const void* out_bias) {
+  const auto matrix = [&](const void* data, index_t rows) { return rapt::weight_view(data, type, std::array{rows, width}); };
+  const auto row = [&](const void* data, index_t length) { return rapt::weight_view(data, type, std::array{length}); };
+  return rapt::torch_weights(matrix(in_weight, 3 * width), row(in_bias, 3 * width), matrix(out_weight, width), row(out_bias, width));
+}
+
 /// A module with one sequence in a cache of its own.
 struct cached_module {
   rapt::cpu::context& ctx;
@@ -31,6 +47,8 @@ struct cached_module {
   std::optional<rapt::sequence> sequence = std::nullopt;
   index_t kv_len = 0;
 };
+
+using bf16_module = rapt::multi_head_attention<rapt::bf16>;
 }  // namespace
 
 extern "C" {
@@ -40,25 +58,51 @@ void* peer_context(int num_threads) { return new rapt::cpu::context({.num_thread
 /// q, out [batch, q_len, heads, dim], k, v [batch, kv_len, kv_heads, dim], contiguous.
 int peer_attend(void* ctx, const float* q, const float* k, const float* v, float* out, index_t batch, index_t q_len, index_t kv_len, index_t heads,
                 index_t kv_heads, index_t dim, int causal) {
+  return guarded([&] { attend<float>(ctx, q, k, v, out, batch, q_len, kv_len, heads, kv_heads, dim, {.causal = causal != 0}); });
+}
+/// The same of bf16, by cpu-bf16dot-v1.
+int peer_attend_bf16(void* ctx, const void* q, const void* k, const void* v, void* out, index_t batch, index_t q_len, index_t kv_len, index_t heads,
+                     index_t kv_heads, index_t dim, int causal) {
   return guarded([&] {
-    rapt::attend(*static_cast<rapt::cpu::context*>(ctx), rapt::view(q, batch, q_len, heads, dim), rapt::view(k, batch, kv_len, kv_heads, dim),
-                 rapt::view(v, batch, kv_len, kv_heads, dim), rapt::view(out, batch, q_len, heads, dim), {.causal = causal != 0});
+    attend<rapt::bf16>(ctx, q, k, v, out, batch, q_len, kv_len, heads, kv_heads, dim,
+                       {.causal = causal != 0, .numerics = rapt::numerics_id::cpu_bf16dot_v1});
   });
 }
 
-/// Weights as torch.nn.MultiheadAttention keeps them. Null where they are refused.
+/// Null where the weights are refused.
 void* peer_torch_module(void* ctx, index_t model_dim, index_t heads, const float* in_weight, const float* in_bias, const float* out_weight,
                         const float* out_bias) {
   cached_module* made = nullptr;
   guarded([&] {
     auto& context = *static_cast<rapt::cpu::context*>(ctx);
-    made = new cached_module{context, rapt::multi_head_attention<float>(
-                                          context, {.model_dim = model_dim, .num_heads = heads},
-                                          rapt::torch_weights(rapt::view(in_weight, 3 * model_dim, model_dim), rapt::view(in_bias, 3 * model_dim),
-                                                              rapt::view(out_weight, model_dim, model_dim), rapt::view(out_bias, model_dim)))};
+    made = new cached_module{
+        context, rapt::multi_head_attention<float>(context, {.model_dim = model_dim, .num_heads = heads},
+                                                   torch_weights(rapt::dtype::f32, model_dim, in_weight, in_bias, out_weight, out_bias))};
   });
   return made;
 }
+/// The same of bf16, by cpu-bf16dot-v1.
+void* peer_bf16_module(void* ctx, index_t model_dim, index_t heads, const void* in_weight, const void* in_bias, const void* out_weight,
+                       const void* out_bias) {
+  bf16_module* made = nullptr;
+  guarded([&] {
+    made = new bf16_module(
+        *static_cast<rapt::cpu::context*>(ctx),
+        {.model_dim = model_dim, .num_heads = heads, .numerics = std::string(rapt::numerics_id::cpu_bf16dot_v1)},
+        torch_weights(rapt::dtype::bf16, model_dim, in_weight, in_bias, out_weight, out_bias));
+  });
+  return made;
+}
+/// y [len, model_dim] of x.
+int peer_bf16_forward(void* ctx, void* module, const void* x, void* y, index_t len) {
+  const auto& m = *static_cast<bf16_module*>(module);
+  const index_t width = m.config().model_dim;
+  return guarded([&] {
+    m.forward(*static_cast<rapt::cpu::context*>(ctx), rapt::view(static_cast<const rapt::bf16*>(x), len, width), rapt::self_kv{},
+              rapt::view(static_cast<rapt::bf16*>(y), len, width));
+  });
+}
+void peer_free_bf16_module(void* module) { delete static_cast<bf16_module*>(module); }
 
 /// Weights apart: w_q [heads * dim, model_dim], w_k and w_v [kv_heads * dim, model_dim], w_out [heads * dim, model_dim]; kv_dtype "f32", "f16",
 /// "bf16".
@@ -121,5 +165,7 @@ void eigen_attend(const float* q, const float* k, const float* v, float* out, in
 /// Rates that no program on num_threads threads of this machine exceeds: float operations (an FMA counts two), bytes read from memory, each per
 /// second.
 double fma_peak(int num_threads) { return peers::fma_peak(num_threads); }
+/// Of vdpbf16ps, which counts four; 0 where the processor lacks it.
+double bf16_pair_peak(int num_threads) { return __builtin_cpu_supports("avx512bf16") ? peers::bf16_pair_peak(num_threads) : 0; }
 double read_rate(int num_threads) { return peers::read_rate(num_threads); }
 }

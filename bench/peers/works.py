@@ -21,7 +21,7 @@ class Work:
     name: str
     contenders: dict  # name: function; the first is rapt
     amount: float  # operations, or bytes of keys and values that have to be read
-    limit: str  # "fma" or "read": what bounds it
+    limit: str  # "fma", "vdpbf16ps" or "read": what bounds it
     goal: float  # least ratio to the best peer
     share_goal: float | None = None  # least share of the limit
     tolerance: float = 1e-4  # of the largest absolute value of the answer
@@ -32,15 +32,15 @@ class Library:
 
     def __init__(self, path, threads):
         self.c = ctypes.CDLL(path)
-        for name in ("peer_context", "peer_torch_module", "peer_grouped_module", "peer_model"):
+        for name in ("peer_context", "peer_torch_module", "peer_bf16_module", "peer_grouped_module", "peer_model"):
             getattr(self.c, name).restype = ctypes.c_void_p
-        for name in ("fma_peak", "read_rate"):
+        for name in ("fma_peak", "bf16_pair_peak", "read_rate"):
             getattr(self.c, name).restype = ctypes.c_double
         self.threads = threads
         self.context = ctypes.c_void_p(self.c.peer_context(threads))
 
     def limit(self, kind):
-        return {"fma": self.c.fma_peak, "read": self.c.read_rate}[kind](self.threads)
+        return {"fma": self.c.fma_peak, "vdpbf16ps": self.c.bf16_pair_peak, "read": self.c.read_rate}[kind](self.threads)
 
     def call(self, function, *arguments):
         converted = [a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, numpy.ndarray) else ctypes.c_int64(a) if isinstance(a, int) else a for a in arguments]
@@ -167,6 +167,25 @@ def prefill(lib, name, length, heads, kv_heads, dim, causal, goal, share_goal=No
     return Work(name, contenders, (2 if causal else 4) * length * length * heads * dim, "fma", goal, share_goal)
 
 
+def address(tensor):
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def prefill_bf16(lib, name, length, heads, kv_heads, dim, causal, goal):
+    """By cpu-bf16dot-v1."""
+    q, k, v = (torch.from_numpy(randoms(1, length, n, dim, stream=s)).bfloat16() for s, n in ((1, heads), (2, kv_heads), (3, kv_heads)))
+    out = torch.zeros_like(q)
+
+    def ours():
+        lib.call("peer_attend_bf16", lib.context, *map(address, (q, k, v, out)), 1, length, length, heads, kv_heads, dim, ctypes.c_int(causal))
+        return out.float().numpy()
+
+    query = q.transpose(1, 2).contiguous()
+    wide_k, wide_v = (x.repeat_interleave(heads // kv_heads, 2).transpose(1, 2).contiguous() for x in (k, v))
+    theirs = lambda: F.scaled_dot_product_attention(query, wide_k, wide_v, is_causal=causal).transpose(1, 2).float().numpy()
+    return Work(name, {"rapt": ours, "PyTorch SDPA bf16": theirs}, (2 if causal else 4) * length * length * heads * dim, "vdpbf16ps", goal, tolerance=2e-2)
+
+
 def decode(lib, name, kv_len, kv_dtype, goal, heads=32, kv_heads=8, dim=128, model_dim=16):
     """One token against a cache. rapt runs its module, with projections from and to 16 columns; peers are given the projected rows."""
     w_q, w_out = randoms(heads * dim, model_dim, stream=4, scale=0.25), randoms(heads * dim, model_dim, stream=5, scale=0.02)
@@ -178,7 +197,7 @@ def decode(lib, name, kv_len, kv_dtype, goal, heads=32, kv_heads=8, dim=128, mod
     q, new_k, new_v = project(w_q, heads), project(w_k, kv_heads), project(w_v, kv_heads)
 
     module = lib.module("peer_grouped_module", model_dim, heads, kv_heads, dim, kv_dtype.encode(), w_q, w_k, w_v, w_out)
-    lib.call("peer_fill_cache", module, kv_len, ctypes.c_void_p(k.data_ptr()), ctypes.c_void_p(v.data_ptr()))
+    lib.call("peer_fill_cache", module, kv_len, address(k), address(v))
 
     def ours():
         lib.call("peer_step", module, x, y)
@@ -222,6 +241,27 @@ def module(lib, name, length, width, heads, goal):
     work = Work(name, contenders, 8 * length * width * width + 4 * length * length * width, "fma", goal)
     work.keep = weights
     work.release = lambda: lib.c.peer_free_module(made)
+    return work
+
+
+def module_bf16(lib, name, length, width, heads, goal):
+    """By cpu-bf16dot-v1."""
+    layer, _ = torch_layer(width, heads)
+    layer = layer.bfloat16()
+    weights = [layer.in_proj_weight, layer.in_proj_bias, layer.out_proj.weight, layer.out_proj.bias]
+    x = torch.from_numpy(randoms(length, width, stream=11)).bfloat16()
+    y = torch.zeros_like(x)
+    made = lib.module("peer_bf16_module", width, heads, *map(address, weights))
+
+    def ours():
+        lib.call("peer_bf16_forward", lib.context, made, address(x), address(y), length)
+        return y.float().numpy()
+
+    rows = x[None]
+    contenders = {"rapt": ours, "PyTorch MultiheadAttention bf16": lambda: layer(rows, rows, rows, need_weights=False)[0][0].float().numpy()}
+    work = Work(name, contenders, 8 * length * width * width + 4 * length * length * width, "vdpbf16ps", goal, tolerance=2e-2)
+    work.keep = layer
+    work.release = lambda: lib.c.peer_free_bf16_module(made)
     return work
 
 
@@ -277,6 +317,11 @@ def all_works(lib) -> typing.Iterator[tuple[str, typing.Callable[[], Work]]]:
             yield named(f"decode {kv_dtype} cache, 32 heads, 8 KV heads, d 128, {kv_len} keys", decode, kv_len, kv_dtype, 2.0)
     for length, goal in ((128, 1.3), (2048, 1.6)):
         yield named(f"module f32, 1024 wide, 16 heads, {length} tokens", module, length, 1024, 16, goal)
+    if lib.limit("vdpbf16ps") > 0:
+        for length, goal in ((128, 1.1), (2048, 1.3)):
+            yield named(f"module bf16, 1024 wide, 16 heads, {length} tokens", module_bf16, length, 1024, 16, goal)
+        for causal in (False, True):
+            yield named(f"prefill {'causal' if causal else 'full'} bf16, 16 heads, 4 KV heads, d 128, 2048 tokens", prefill_bf16, 2048, 16, 4, 128, causal, 2.0)
     yield named("module f32, 1024 wide, 16 heads, 1 token after 4096", module_step, 4096, 1024, 16, 2.0)
     yield named("6 heads, d 32, batch 2048, 32 tokens", tabular, 2048, 32, 32, 6, 1.3)
     yield named("6 heads, d 32, batch 64, 512 queries on one stored head of 2048", tabular, 64, 512, 2048, 1, 1.3)
