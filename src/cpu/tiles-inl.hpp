@@ -45,9 +45,12 @@ struct tile_shape {
 };
 
 /// What meets its operands in memory asks for them so far ahead, in the order of addresses: a processor's own prefetching then runs along, and takes
-/// more lines at a time than prefetch instructions alone can. 1 KiB of floats, 2 KiB of halves: what was best (README.md).
+/// more lines at a time than prefetch instructions alone can. Distance in each stream of groups and cache level: what was best (README.md).
 template <class T>
-constexpr index_t ahead_elements = (is_pair<T> || sizeof(T) == 2 ? 2048 : 1024) / sizeof(T);
+constexpr index_t ahead_bytes = HWY_TARGET == HWY_AVX3 || is_pair<T> || sizeof(T) == 2 ? 2048 : 1024;
+template <class T>
+constexpr index_t ahead_elements = ahead_bytes<T> / sizeof(T);
+HWY_INLINE void prefetch(const void* line) { __builtin_prefetch(line, 0, HWY_TARGET == HWY_AVX3 ? 2 : 3); }
 
 /// What becomes of a tile's sums: they are stored; added to what is there; or go on from what is there.
 enum class sums : std::uint8_t { stored, added, continued };
@@ -65,7 +68,7 @@ HWY_INLINE void add_step(reg<A> (&acc)[Rows][Vectors], const A* HWY_RESTRICT x, 
     const vec<A> loaded = load_column<A, T, whole>(columns + group, lane + v % in_group * lanes);
     column[v] = Rows == 1 ? to_reg<A>(loaded) : keep_in_register<A>(loaded);
     if constexpr (walks) {
-      if (v % in_group == 0) __builtin_prefetch(ahead + group);
+      if (v % in_group == 0) prefetch(ahead + group);
     }
   }
   RAPT_UNROLL for (int r = 0; r < Rows; ++r) {
