@@ -37,7 +37,7 @@ struct tile_shape {
   static constexpr int vectors = Rows == 1 ? 8 : Rows == 2 ? 4 : 2;
 #elif RAPT_TARGET_HAS_FMA
   static constexpr int rows = Rows;
-  static constexpr int vectors = Rows == 1 ? 8 : Rows <= 4 ? 4 : 2;
+  static constexpr int vectors = Rows <= 4 ? 4 : 2;
 #else  // no speed to gain: the least code
   static constexpr int rows = 1;
   static constexpr int vectors = 4;
