@@ -1,6 +1,8 @@
 // What the machine can do at most, measured at the moment of the call.
 #pragma once
 #include <immintrin.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -17,6 +19,13 @@ inline double seconds_of(const auto& work) {
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
+/// Where threads have started on one processor, a limit of several would be that of one.
+inline void keep_from_this_processor(std::thread& other) {
+  cpu_set_t set;
+  if (pthread_getaffinity_np(other.native_handle(), sizeof set, &set) != 0 || CPU_COUNT(&set) < 2) return;
+  CPU_CLR(sched_getcpu(), &set);
+  pthread_setaffinity_np(other.native_handle(), sizeof set, &set);
+}
 /// work(thread) on that many threads, which start together; seconds.
 inline double seconds_on(int num_threads, const auto& work) {
   std::atomic<int> waiting{num_threads};
@@ -26,7 +35,10 @@ inline double seconds_on(int num_threads, const auto& work) {
     work(thread);
   };
   std::vector<std::thread> others;
-  for (int t = 1; t < num_threads; ++t) others.emplace_back(run, t);
+  for (int t = 1; t < num_threads; ++t) {
+    others.emplace_back(run, t);
+    keep_from_this_processor(others.back());
+  }
   const double seconds = seconds_of([&] { run(0); });
   const double joined = seconds_of([&] {
     for (std::thread& other : others) other.join();
@@ -35,17 +47,17 @@ inline double seconds_on(int num_threads, const auto& work) {
 }
 
 /// Ten chains, enough for two units of latency 5, of one instruction; in one piece, or a compiler would keep some of them in memory.
-#define PEERS_CHAINS(name, target_name, vector, set, instruction)                                                                            \
-  __attribute__((target(target_name))) inline void name(std::int64_t rounds) {                                                                \
-    const vector a = set(0.999f), b = set(0.001f);                                                                                            \
-    vector c0 = a, c1 = a, c2 = a, c3 = a, c4 = a, c5 = a, c6 = a, c7 = a, c8 = a, c9 = a;                                                    \
-    for (std::int64_t r = 0; r < rounds; ++r) {                                                                                               \
-      asm volatile(instruction " %10, %11, %0\n" instruction " %10, %11, %1\n" instruction " %10, %11, %2\n" instruction " %10, %11, %3\n" \
-                   instruction " %10, %11, %4\n" instruction " %10, %11, %5\n" instruction " %10, %11, %6\n" instruction " %10, %11, %7\n" \
-                   instruction " %10, %11, %8\n" instruction " %10, %11, %9"                                                                  \
-                   : "+v"(c0), "+v"(c1), "+v"(c2), "+v"(c3), "+v"(c4), "+v"(c5), "+v"(c6), "+v"(c7), "+v"(c8), "+v"(c9)                       \
-                   : "v"(a), "v"(b));                                                                                                          \
-    }                                                                                                                                         \
+#define PEERS_CHAINS(name, target_name, vector, set, instruction)                                                                        \
+  __attribute__((target(target_name))) inline void name(std::int64_t rounds) {                                                           \
+    const vector a = set(0.999f), b = set(0.001f);                                                                                       \
+    vector c0 = a, c1 = a, c2 = a, c3 = a, c4 = a, c5 = a, c6 = a, c7 = a, c8 = a, c9 = a;                                               \
+    for (std::int64_t r = 0; r < rounds; ++r) {                                                                                          \
+      asm volatile(instruction " %10, %11, %0\n" instruction " %10, %11, %1\n" instruction " %10, %11, %2\n" instruction                 \
+                               " %10, %11, %3\n" instruction " %10, %11, %4\n" instruction " %10, %11, %5\n" instruction                 \
+                               " %10, %11, %6\n" instruction " %10, %11, %7\n" instruction " %10, %11, %8\n" instruction " %10, %11, %9" \
+                   : "+v"(c0), "+v"(c1), "+v"(c2), "+v"(c3), "+v"(c4), "+v"(c5), "+v"(c6), "+v"(c7), "+v"(c8), "+v"(c9)                  \
+                   : "v"(a), "v"(b));                                                                                                    \
+    }                                                                                                                                    \
   }
 PEERS_CHAINS(fma_chains_256, "avx2,fma", __m256, _mm256_set1_ps, "vfmadd132ps")
 PEERS_CHAINS(fma_chains_512, "avx512f", __m512, _mm512_set1_ps, "vfmadd132ps")

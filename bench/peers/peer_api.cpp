@@ -27,8 +27,8 @@ template <class T>
 void attend(void* ctx, const void* q, const void* k, const void* v, void* out, index_t batch, index_t q_len, index_t kv_len, index_t heads,
             index_t kv_heads, index_t dim, const rapt::attend_options& options) {
   rapt::attend(*static_cast<rapt::cpu::context*>(ctx), rapt::view(static_cast<const T*>(q), batch, q_len, heads, dim),
-               rapt::view(static_cast<const T*>(k), batch, kv_len, kv_heads, dim),
-               rapt::view(static_cast<const T*>(v), batch, kv_len, kv_heads, dim), rapt::view(static_cast<T*>(out), batch, q_len, heads, dim), options);
+               rapt::view(static_cast<const T*>(k), batch, kv_len, kv_heads, dim), rapt::view(static_cast<const T*>(v), batch, kv_len, kv_heads, dim),
+               rapt::view(static_cast<T*>(out), batch, q_len, heads, dim), options);
 }
 
 /// Weights as torch.nn.MultiheadAttention keeps them.
@@ -75,9 +75,9 @@ void* peer_torch_module(void* ctx, index_t model_dim, index_t heads, const float
   cached_module* made = nullptr;
   guarded([&] {
     auto& context = *static_cast<rapt::cpu::context*>(ctx);
-    made = new cached_module{
-        context, rapt::multi_head_attention<float>(context, {.model_dim = model_dim, .num_heads = heads},
-                                                   torch_weights(rapt::dtype::f32, model_dim, in_weight, in_bias, out_weight, out_bias))};
+    made = new cached_module{context,
+                             rapt::multi_head_attention<float>(context, {.model_dim = model_dim, .num_heads = heads},
+                                                               torch_weights(rapt::dtype::f32, model_dim, in_weight, in_bias, out_weight, out_bias))};
   });
   return made;
 }
@@ -86,10 +86,9 @@ void* peer_bf16_module(void* ctx, index_t model_dim, index_t heads, const void* 
                        const void* out_bias) {
   bf16_module* made = nullptr;
   guarded([&] {
-    made = new bf16_module(
-        *static_cast<rapt::cpu::context*>(ctx),
-        {.model_dim = model_dim, .num_heads = heads, .numerics = std::string(rapt::numerics_id::cpu_bf16dot_v1)},
-        torch_weights(rapt::dtype::bf16, model_dim, in_weight, in_bias, out_weight, out_bias));
+    made = new bf16_module(*static_cast<rapt::cpu::context*>(ctx),
+                           {.model_dim = model_dim, .num_heads = heads, .numerics = std::string(rapt::numerics_id::cpu_bf16dot_v1)},
+                           torch_weights(rapt::dtype::bf16, model_dim, in_weight, in_bias, out_weight, out_bias));
   });
   return made;
 }

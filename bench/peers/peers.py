@@ -30,6 +30,9 @@ import works
 # Seconds between two contenders. ONNX Runtime's threads keep processors busy for more than 3 ms after a call: with so short a rest the FMA peak of two
 # threads measured next came out at less than half.
 REST = 0.2
+# Seconds of the same work before it is timed: what fits into caches comes back to them, and two threads that wake after a rest share one processor of a
+# virtual machine for some milliseconds (seen: 2 threads no faster than one in the first 10 ms, twice as fast afterwards).
+WARM = 0.1
 
 
 def busy_seconds():
@@ -43,8 +46,18 @@ def timed(function):
     return time.perf_counter() - start
 
 
+def warmed(function):
+    """What function returns when it has been called for WARM seconds."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < WARM:
+        function()
+    return function()
+
+
 def measure(work, lib, seconds):
-    answers = {name: numpy.array(run(), dtype=numpy.float64).reshape(-1) for name, run in work.contenders.items()}
+    # Tensors are converted here and not by the contender: PyTorch's threads go on spinning after any work of theirs.
+    as_array = lambda answer: answer.double().numpy() if isinstance(answer, torch.Tensor) else numpy.array(answer, dtype=numpy.float64)
+    answers = {name: as_array(run()).reshape(-1) for name, run in work.contenders.items()}
     ours = answers["rapt"]
     for name, answer in answers.items():
         apart = numpy.abs(answer - ours).max() / numpy.abs(ours).max()
@@ -52,14 +65,12 @@ def measure(work, lib, seconds):
             raise SystemExit(f"{work.name}: {name} differs from rapt by {apart:.2g} of the largest value; {work.tolerance:g} is allowed")
     once = {name: timed(run) for name, run in work.contenders.items()}
     times, limits = {name: [] for name in work.contenders}, []
-    for _ in range(max(5, min(41, int(seconds / (sum(once.values()) + REST * len(once)))))):
+    for _ in range(max(5, min(41, int(seconds / (sum(once.values()) + (REST + WARM) * len(once)))))):
         for name, run in work.contenders.items():
             time.sleep(REST)
-            if once[name] < 0.05:
-                run()  # what fits into caches comes back to them
-            times[name].append(timed(run))
+            times[name].append(warmed(lambda run=run: timed(run)))
         time.sleep(REST)
-        limits.append(work.amount / lib.limit(work.limit))
+        limits.append(work.amount / warmed(lambda: lib.limit(work.limit)))
     ours = times.pop("rapt")
 
     def over_ours(others):

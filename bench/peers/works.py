@@ -1,5 +1,5 @@
 """What is measured: each work has contenders (rapt, Eigen, PyTorch, ONNX Runtime) as functions without arguments that return their
-answer as a numpy array. Goals are ratios of the best peer's time to rapt's, or shares of the machine's limit."""
+answer as a numpy array or a tensor. Goals are ratios of the best peer's time to rapt's, or shares of the machine's limit."""
 
 import ctypes
 import dataclasses
@@ -178,11 +178,11 @@ def prefill_bf16(lib, name, length, heads, kv_heads, dim, causal, goal):
 
     def ours():
         lib.call("peer_attend_bf16", lib.context, *map(address, (q, k, v, out)), 1, length, length, heads, kv_heads, dim, ctypes.c_int(causal))
-        return out.float().numpy()
+        return out
 
     query = q.transpose(1, 2).contiguous()
     wide_k, wide_v = (x.repeat_interleave(heads // kv_heads, 2).transpose(1, 2).contiguous() for x in (k, v))
-    theirs = lambda: F.scaled_dot_product_attention(query, wide_k, wide_v, is_causal=causal).transpose(1, 2).float().numpy()
+    theirs = lambda: F.scaled_dot_product_attention(query, wide_k, wide_v, is_causal=causal).transpose(1, 2)
     return Work(name, {"rapt": ours, "PyTorch SDPA bf16": theirs}, (2 if causal else 4) * length * length * heads * dim, "vdpbf16ps", goal, tolerance=2e-2)
 
 
@@ -255,10 +255,10 @@ def module_bf16(lib, name, length, width, heads, goal):
 
     def ours():
         lib.call("peer_bf16_forward", lib.context, made, address(x), address(y), length)
-        return y.float().numpy()
+        return y
 
     rows = x[None]
-    contenders = {"rapt": ours, "PyTorch MultiheadAttention bf16": lambda: layer(rows, rows, rows, need_weights=False)[0][0].float().numpy()}
+    contenders = {"rapt": ours, "PyTorch MultiheadAttention bf16": lambda: layer(rows, rows, rows, need_weights=False)[0][0]}
     work = Work(name, contenders, 8 * length * width * width + 4 * length * length * width, "vdpbf16ps", goal, tolerance=2e-2)
     work.keep = layer
     work.release = lambda: lib.c.peer_free_bf16_module(made)

@@ -1,6 +1,6 @@
 // Attention: which rows and keys are one work unit, in which order partial results are merged. Nothing here computes; nothing here can change a bit.
 //
-// blocks  Prefill, and many short sequences: a unit is (sequence, KV head, block of 96 rows, or up to 2040 where segments are packed first) and walks
+// blocks  Prefill, and many short sequences: a unit is (sequence, KV head, block of 96 rows, or up to 4128 where segments are packed first) and walks
 //         that block's segments upwards. A key or value is read from memory once for all query heads of its group. Work memory: two states for each
 //         row of a block, per worker.
 // split   Few rows against many keys (decode): a unit is one whole super-segment of one KV head, or one segment of the last super-segment, so that
@@ -58,7 +58,8 @@ class attention {
     }
     if (!c_.in_place) {
       const index_t rows_of_unit = total_rows_ * c_.stored_heads / (units_of_worker * std::max<index_t>(ctx.num_workers(), 1));
-      max_block_rows_ = std::clamp(round_up(rows_of_unit, max_tile_rows), min_block_rows, max_packing_block_rows);
+      const index_t most = std::clamp(rows_of_unit, min_block_rows, max_packing_block_rows);
+      max_block_rows_ = round_up(ceil_div(max_rows_, ceil_div(std::max<index_t>(max_rows_, 1), most)), max_tile_rows);  // none much shorter
     }
     for (index_t i = 0; i < p.num_sequences; ++i) num_blocks_ += c_.stored_heads * ceil_div(rows_of(p.sequences[i]), max_block_rows_);
     block_rows_ = std::min(max_block_rows_, round_up(max_rows_, max_tile_rows));

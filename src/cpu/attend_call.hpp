@@ -11,7 +11,7 @@ namespace cpu {
 
 /// Rows of one KV head that walk its segments together: at least 8 tiles. A segment that has to be packed first is packed once for all of them, so
 /// that more rows save work, and fewer leave more units to share.
-constexpr index_t min_block_rows = 8 * max_tile_rows, max_packing_block_rows = 170 * max_tile_rows;
+constexpr index_t min_block_rows = 8 * max_tile_rows, max_packing_block_rows = 344 * max_tile_rows;
 
 /// Tiles whose scores are all computed before any value is read. The keys of a segment, then its values (256 KiB each of f32 at head_dim 128), stay
 /// in a second-level cache of 512 KiB for them, beside 100 KiB of scores; in turns they would not.
@@ -27,8 +27,8 @@ template <class A>
 struct attend_call {
   const attend_params& p;
   const row_kernels<A>& rows;
-  const operand_kernels<A>& operand;                      ///< of the type in which segments are read
-  void (*narrow)(float* p, index_t first, index_t last);  ///< as pair_kernels says
+  const operand_kernels<A>& operand;  ///< of the type in which segments are read
+  const pair_kernels& pair;           ///< used with pairs
   dtype operand_type;
   bool in_place;       ///< segments are read where they lie, else packed into scratch
   bool pairs;          ///< products of bf16_pair; queries and probabilities are words of two
@@ -43,7 +43,7 @@ struct attend_call {
       : p(params),
         rows(rows_of<A>(*ctx.internals().table)),
         operand(operand_for(*ctx.internals().table, params)),
-        narrow(ctx.internals().table->bf16_pairs.narrow),
+        pair(ctx.internals().table->bf16_pairs),
         operand_type(params.bf16_pairs         ? dtype::bf16
                      : stored_in_place(params) ? params.kv.type
                                                : dtype_of<A>),

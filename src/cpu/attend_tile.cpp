@@ -52,7 +52,7 @@ class tile_work {
       for (index_t r = 0; r < tile_.used; ++r) drop(r);
     if constexpr (sizeof(A) == 4)
       for (index_t r = 0; c_.pairs && r < tile_.used; ++r)
-        if (!seen_[r].empty()) c_.narrow(scores(r), seen_[r].first, seen_[r].last);
+        if (!seen_[r].empty()) c_.pair.narrow(scores(r), seen_[r].first, seen_[r].last);
   }
 
   /// values.

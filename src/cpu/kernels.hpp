@@ -67,6 +67,8 @@ struct pair_kernels {
   operand_kernels<float> products;
   /// p[first .. last), in whole lane groups, rounded to bf16 in place: key j then is bf16 j of the row.
   void (*narrow)(float* p, index_t first, index_t last);
+  /// Words [n][16], a pair each, to bf16 [n][2][16]: the first of the pairs, then the second.
+  void (*split_words)(const float* words, index_t n, std::byte* to);
 };
 
 /// Keys that one row sees of one segment: [first, last), relative to the segment; with bits, those of them whose bit is set.

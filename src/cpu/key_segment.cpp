@@ -17,11 +17,18 @@ void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start,
   }
 }
 
+/// Keys of bf16 that lie as words, [16][head_dim], to [head_dim][16].
+template <class A>
+void pack_words(const attend_call<A>& c, const A* const* rows, index_t count, index_t lane, const attend_scratch<A>& scratch, std::byte* to) {
+  c.rows.transpose(rows, count, c.query_words(), scratch.lanes + lane, lane_group);
+  if constexpr (sizeof(A) == 4) c.pair.split_words(scratch.lanes, c.query_words(), to);
+}
+
 template <class A>
 void pack_strided_keys(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t start, index_t first, index_t last,
                        const attend_scratch<A>& scratch) {
   const operand& k = c.p.k;
-  const bool in_place = k.type == dtype_of<A> && k.dim_stride == 1;
+  const bool words = c.pairs && lies_as_words(k), in_place = words || (k.type == dtype_of<A> && k.dim_stride == 1);
   const std::byte* const base = byte_at(k.data, s.kv_batch * k.batch_stride + kv_head * k.head_stride + start * k.len_stride, k.type);
   for (index_t j = first; j < last;) {
     const index_t lane = j % lane_group, count = std::min(lane_group - lane, last - j);
@@ -33,10 +40,14 @@ void pack_strided_keys(const attend_call<A>& c, const sequence_rows& s, index_t 
       rows[i] = in_place ? reinterpret_cast<const A*>(from) : wide;
     }
     std::byte* const group = byte_at(scratch.keys, (j - lane) * c.head_dim, c.operand_type);
+    j += count;
+    if (words) {
+      pack_words(c, rows, count, lane, scratch, group);
+      continue;
+    }
     A* const lanes = c.pairs ? scratch.lanes : reinterpret_cast<A*>(group);
     c.rows.transpose(rows, count, c.head_dim, lanes + lane, lane_group);
     if (c.pairs) c.rows.store(lanes, A{1}, lane_group * c.head_dim, group, c.operand_type, 1);
-    j += count;
   }
 }
 

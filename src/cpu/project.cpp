@@ -66,9 +66,9 @@ class projection {
   void pack(index_t row, index_t end, A* to, const unit_scratch<A>& scratch) const {
     const operand& x = p_.x;
     const index_t used = std::min<index_t>(max_tile_rows, end - row);
-    const bool in_place = x.type == dtype_of<A> && x.dim_stride == 1 && (x.heads == 1 || x.head_stride == x.dim);
+    const bool in_place = (p_.bf16_pairs ? lies_as_words(x) : x.type == dtype_of<A> && x.dim_stride == 1) && (x.heads == 1 || x.head_stride == x.dim);
     pack_tile(rows_, used, tile_rows_for(used), num_words_, to, [&](index_t r) {
-      if (in_place) return static_cast<const A*>(x.data) + x.offset(row + r, 0);
+      if (in_place) return reinterpret_cast<const A*>(byte_at(x.data, x.offset(row + r, 0), x.type));
       A* const wide = scratch.wide + r * depth_;
       load_row(rows_, x, row + r, wide);
       if (!p_.bf16_pairs) return static_cast<const A*>(wide);

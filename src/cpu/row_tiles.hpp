@@ -46,6 +46,11 @@ const A* as_words(bf16* row, index_t n) {
   if (n % 2 != 0) row[n] = bf16();
   return reinterpret_cast<const A*>(row);
 }
+/// Whether every row of every head lies in memory as such words.
+inline bool lies_as_words(const operand& x) {
+  return x.type == dtype::bf16 && x.dim_stride == 1 && (x.dim | x.head_stride | x.len_stride | x.batch_stride) % 2 == 0 &&
+         reinterpret_cast<std::uintptr_t>(x.data) % (2 * size_of(dtype::bf16)) == 0;
+}
 
 }  // namespace cpu
 }  // namespace v0

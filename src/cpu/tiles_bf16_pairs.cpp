@@ -22,7 +22,18 @@ void narrow(float* p, index_t first, index_t last) {
     hn::StoreU(rounded, hn::Rebind<std::uint16_t, tag<float>>(), to + j);
   }
 }
-pair_kernels tiles_bf16_pairs_table() { return {{dot<float, bf16_pair>, values<float, bf16_pair>}, narrow}; }
+void split_words(const float* words, index_t n, std::byte* to) {
+  const hn::Rebind<std::uint32_t, tag<float>> u32;
+  const hn::Rebind<std::uint16_t, tag<float>> u16;
+  std::uint16_t* const halves = static_cast<std::uint16_t*>(static_cast<void*>(to));
+  for (index_t i = 0; i < n * lane_group; i += num_lanes<float>) {
+    const auto pairs = hn::BitCast(u32, hn::LoadU(tag<float>(), words + i));
+    const index_t at = i / lane_group * 2 * lane_group + i % lane_group;
+    hn::StoreU(hn::TruncateTo(u16, pairs), u16, halves + at);
+    hn::StoreU(hn::TruncateTo(u16, hn::ShiftRight<16>(pairs)), u16, halves + at + lane_group);
+  }
+}
+pair_kernels tiles_bf16_pairs_table() { return {{dot<float, bf16_pair>, values<float, bf16_pair>}, narrow, split_words}; }
 }  // namespace HWY_NAMESPACE
 }  // namespace cpu
 }  // namespace v0
