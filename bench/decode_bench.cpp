@@ -110,7 +110,11 @@ struct decode_fixture {
     comparison all;
     all.add(std::span(std::as_const(y)), std::span<const double>(reference.row_over_stored(x.data(), tokens.k.data(), tokens.v.data(), kv_len + 1)));
     const std::string complaint = all.complaint("decode");
-    return complaint.empty() ? memory.verify() : complaint;
+    if (!complaint.empty()) return complaint;
+    const auto planned =
+        static_cast<double>(rapt::explain<float>(context(), config, {.kv_len = kv_len + 1, .source = rapt::source_kind::append}).kv_bytes_read);
+    if (planned != bytes_read()) return "explain says that " + std::to_string(planned) + " bytes are read; they are " + std::to_string(bytes_read());
+    return memory.verify();
   }
   double bytes_read() const {
     return static_cast<double>((kv_len + 1) * config.num_kv_heads * (config.head_dim + config.value_dim)) * static_cast<double>(sizeof(C));

@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
   bench::add_heads_benches();
   bench::add_memory_benches();
   bench::add_decode_benches();
+  bench::add_cost_benches();
   bench::add_cache_benches();
   bench::add_state_benches();
   benchmark::AddCustomContext("machine_class", machine_class());

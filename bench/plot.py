@@ -1,6 +1,6 @@
-"""Draws how memory, heads and decode scale, from what rapt_bench wrote with --benchmark_out.
+"""Draws how memory, heads and decode scale and what calls cost, from what rapt_bench wrote with --benchmark_out.
 
-usage: plot.py RESULT FOLDER      writes memory-scaling.png, head-scaling.png and decode.png; a plot without data is left out
+usage: plot.py RESULT FOLDER      writes memory-scaling.png, head-scaling.png, decode.png and cost-model.png; a plot without data is left out
 """
 
 import json
@@ -113,14 +113,52 @@ def plot_decode(rows, title):
     return fig
 
 
+def plot_cost(rows, title):
+    fig, axes = plt.subplots(2, 2, figsize=(12, 8.5))
+    few, token, batch, threads = axes.flat
+    for color, model_dim in enumerate(("64", "512", "1024")):
+        for style, before in (("o-", "0"), ("s--", "1024")):
+            counts, times = series(rows, "rows", "real_time", bench="few_rows", model_dim=model_dim, keys_before=before)
+            few.plot(counts, times, style, color=f"C{color}", label=f"model_dim {model_dim}, {before} keys before")
+    log2_axes(few, counts)
+    few.set(yscale="log", xlabel="rows", title="few rows: time of a forward, us")
+    for color, kv in enumerate(("f32", "f16", "bf16")):
+        lens, planned = series(rows, "kv_len", "kv_bytes", bench="decode", kv=kv)
+        _, share = series(rows, "kv_len", "of_read_rate", bench="decode", kv=kv)
+        token.plot(lens, planned, ":", color=f"C{color}")
+        token.plot(lens, [p / s for p, s in zip(planned, share)], "o-", color=f"C{color}", label=f"{kv} cache")
+    log2_axes(token, lens)
+    token.set_yscale("log", base=2)
+    token.yaxis.set_major_formatter(FuncFormatter(bytes_text))
+    token.set(xlabel="kv_len", title="a decoded token: bytes that plain reads fetch in its time;\ndotted: keys and values to read, as explain says")
+    counts, times = series(rows, "sequences", "real_time", bench="batch")
+    batch.plot(counts, times, "o-")
+    batch.plot(counts, [times[0] * n for n in counts], ":", color="grey", label="one after another")
+    log2_axes(batch, counts)
+    batch.set(yscale="log", ylim=(0.5 * times[0], None), xlabel="sequences in one step, 1,024 keys each", title="a token of each: time, us")
+    for call, text in (("prompt", "512 rows"), ("decode", "1 row after 8,192 keys")):
+        counts, times = series(rows, "threads", "real_time", bench="threads", call=call)
+        threads.plot(counts, times, "o-", label=text)
+        threads.plot(counts, [times[0] / n for n in counts], ":", color="grey")
+    threads.set_xticks(counts)
+    threads.grid(True, alpha=0.3)
+    threads.set(yscale="log", xlabel="threads", title="1024 wide, 16 heads: time, us; dotted: one thread's, divided")
+    for ax in axes.flat:
+        ax.legend(fontsize=8)
+    fig.suptitle(title, fontsize=10)
+    return fig
+
+
 def main(result, folder):
     context, rows = medians(result)
     title = f"{context['machine_class']}, {context['date'][:10]}"
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, bench, plot in (("memory-scaling", "memory", plot_memory), ("head-scaling", "heads", plot_heads), ("decode", "decode", plot_decode)):
-        chosen = [r for r in rows if r["bench"] == bench]
-        if not chosen:
+    plots = (("memory-scaling", ("memory",), plot_memory), ("head-scaling", ("heads",), plot_heads), ("decode", ("decode",), plot_decode),
+             ("cost-model", ("few_rows", "decode", "batch", "threads"), plot_cost))
+    for file, benches, plot in plots:
+        chosen = [r for r in rows if r["bench"] in benches]
+        if {r["bench"] for r in chosen} != set(benches):
             continue
         figure = plot(chosen, title)
         figure.tight_layout()

@@ -87,6 +87,29 @@ struct stored_shape {
 constexpr head_shape stored_heads{6, 6, 32};
 constexpr std::array<stored_shape, 2> stored_shapes{{{"small", 2, 32, 64, true}, {"large", 8, 512, 2048, false}}};
 
+/// A call of a causal module: `rows` rows of each of `batch` sequences that hold `keys_before` keys. num_threads 0: the run's own.
+struct cost_shape {
+  index_t model_dim, num_heads, num_kv_heads, head_dim, batch, rows, keys_before;
+  int num_threads = 0;
+
+  rapt::attention_config config() const {
+    return {.model_dim = model_dim, .num_heads = num_heads, .num_kv_heads = num_kv_heads, .head_dim = head_dim, .causal = true};
+  }
+};
+constexpr std::array<index_t, 3> few_rows_model_dims{64, 512, 1024};
+constexpr std::array<index_t, 2> few_rows_keys_before{0, 1024};
+constexpr std::array<index_t, 4> few_rows{1, 2, 4, 8};
+constexpr cost_shape few_rows_shape(index_t model_dim, index_t keys_before, index_t rows) {
+  const index_t dim = model_dim == 64 ? 16 : 64;
+  return {model_dim, model_dim / dim, model_dim / dim, dim, 1, rows, keys_before};
+}
+/// One token of each of many sequences.
+constexpr std::array<index_t, 6> cost_batches{1, 2, 4, 8, 16, 32};
+constexpr index_t cost_small_batch = 2;
+constexpr cost_shape batch_shape(index_t batch) { return {1024, 16, 4, 64, batch, 1, 1024}; }
+constexpr cost_shape prompt_shape(int num_threads) { return {1024, 16, 16, 64, 1, 512, 0, num_threads}; }
+constexpr cost_shape decode_shape(int num_threads) { return {1024, 16, 16, 64, 1, 1, 8192, num_threads}; }
+
 /// States that are saved and loaded: layers and tokens of the cache shape, f16.
 struct state_shape {
   const char* name;

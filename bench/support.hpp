@@ -142,5 +142,6 @@ void add_state_benches();
 void add_memory_benches();
 void add_heads_benches();
 void add_decode_benches();
+void add_cost_benches();
 
 }  // namespace bench

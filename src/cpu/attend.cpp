@@ -58,8 +58,8 @@ class attention {
     }
     if (!c_.in_place) {
       const index_t rows_of_unit = total_rows_ * c_.stored_heads / (units_of_worker * std::max<index_t>(ctx.num_workers(), 1));
-      const index_t most = std::clamp(rows_of_unit, min_block_rows, max_packing_block_rows);
-      max_block_rows_ = round_up(ceil_div(max_rows_, ceil_div(std::max<index_t>(max_rows_, 1), most)), max_tile_rows);  // none much shorter
+      const index_t most = std::clamp(rows_of_unit, min_block_rows, max_packing_block_rows), rows = std::max<index_t>(max_rows_, 1);
+      max_block_rows_ = round_up(ceil_div(rows, ceil_div(rows, most)), max_tile_rows);  // none much shorter than the others
     }
     for (index_t i = 0; i < p.num_sequences; ++i) num_blocks_ += c_.stored_heads * ceil_div(rows_of(p.sequences[i]), max_block_rows_);
     block_rows_ = std::min(max_block_rows_, round_up(max_rows_, max_tile_rows));

@@ -1,5 +1,6 @@
-// The 200 cases of tests/numerics_lock.json, as functions of their number. FROZEN with the numerics id: an edit here changes hashes that must not
-// change, so this file shares no generator with other tests. A new id may come with new cases.
+// The 200 cases of tests/numerics_lock.json, as functions of their number and the numerics id. FROZEN with the ids: an edit here changes hashes that
+// must not change, so this file shares no generator with other tests. A new id may come with new cases. By pairs of bf16 all of them have bf16
+// activations, keys and values.
 #pragma once
 #include <rapt/attention/multi_head_attention.hpp>
 #include <rapt/ops/attend.hpp>
@@ -37,7 +38,8 @@ std::uint64_t hash(const std::vector<T>& x, std::uint64_t seed) {
 
 /// Calls f with the case's type of activations.
 template <class F>
-std::uint64_t with_type(int number, F f) {
+std::uint64_t with_type(int number, std::string_view numerics, F f) {
+  if (rapt::adds_bf16_pairs(numerics)) return f(rapt::bf16{});
   switch (number % 6) {
     case 3:
       return f(double{});
@@ -55,7 +57,7 @@ inline index_t choose(int number, int divisor, std::initializer_list<index_t> of
 
 /// A module of its own config and weights, over x itself or another tensor; the hash of y and lse.
 template <class T>
-std::uint64_t run_module(rapt::cpu::context& ctx, int number) {
+std::uint64_t run_module(rapt::cpu::context& ctx, int number, std::string_view numerics) {
   using A = rapt::accumulator_t<T>;
   rapt::attention_config c;
   c.head_dim = choose(number, 1, {8, 17, 64, 1, 65, 130, 3}), c.value_dim = number % 5 == 0 ? choose(number, 2, {16, 3, 65}) : c.head_dim;
@@ -74,7 +76,8 @@ std::uint64_t run_module(rapt::cpu::context& ctx, int number) {
   }
   constexpr bool wide = sizeof(T) == 8;
   const dtype narrow[] = {dtype::f32, dtype::bf16, dtype::f16};
-  c.kv_dtype = wide && number % 4 != 1 ? dtype::f64 : narrow[number % 5 % 3];
+  c.kv_dtype = rapt::adds_bf16_pairs(numerics) ? dtype::bf16 : wide && number % 4 != 1 ? dtype::f64 : narrow[number % 5 % 3];
+  c.numerics = numerics;
 
   const double scale = 2.0 / std::sqrt(static_cast<double>(c.model_dim));
   const index_t q = c.num_heads * c.head_dim, k = c.num_kv_heads * c.head_dim, v = c.num_kv_heads * c.value_dim, o = c.num_heads * c.value_dim;
@@ -121,7 +124,7 @@ std::uint64_t run_module(rapt::cpu::context& ctx, int number) {
 
 /// attend on tensors, with masks, positions, lengths and dropout; the hash of out and lse.
 template <class T>
-std::uint64_t run_attend(rapt::cpu::context& ctx, int number) {
+std::uint64_t run_attend(rapt::cpu::context& ctx, int number, std::string_view numerics) {
   using A = rapt::accumulator_t<T>;
   const int tensors = 32;
   const index_t batch = choose(number, 1, {1, 2}), q_len = choose(number, 1, {1, 5, 17, 33}),
@@ -149,6 +152,7 @@ std::uint64_t run_attend(rapt::cpu::context& ctx, int number) {
     lens.push_back(static_cast<index_t>(std::abs(value(number, tensors + 7, static_cast<std::uint64_t>(b))) * static_cast<double>(kv_len)));
 
   rapt::attend_options options;
+  options.numerics = numerics;
   options.causal = number % 3 == 0;
   if (number % 5 == 1) options.window = {.left = 20, .right = 3};
   if (number % 7 == 2) options.softcap = 9.0;
@@ -169,10 +173,10 @@ std::uint64_t run_attend(rapt::cpu::context& ctx, int number) {
 }
 
 /// Case 0 .. 199.
-inline std::uint64_t run(rapt::cpu::context& ctx, int number) {
-  return with_type(number, [&](auto t) {
+inline std::uint64_t run(rapt::cpu::context& ctx, int number, std::string_view numerics) {
+  return with_type(number, numerics, [&](auto t) {
     using T = decltype(t);
-    return number < num_module_cases ? run_module<T>(ctx, number) : run_attend<T>(ctx, number);
+    return number < num_module_cases ? run_module<T>(ctx, number, numerics) : run_attend<T>(ctx, number, numerics);
   });
 }
 

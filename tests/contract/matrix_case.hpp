@@ -29,6 +29,7 @@ struct matrix_limits {
   index_t min_len = 1, max_len = 40;
   index_t max_layers = 2, max_sequences = 4, max_streams = 2, max_actions = 12;
   bool portable = true;  ///< the portable set, many times slower than the others, takes part
+  std::string_view numerics = rapt::numerics_id::cpu_v1;
 };
 
 template <class T>
@@ -41,6 +42,8 @@ class matrix_case {
         limits_(limits),
         config_(make_config(random, limits.config, rapt::dtype_of<T>)),
         num_layers_(random.between(1, limits.max_layers)) {
+    config_.numerics = limits.numerics;
+    if (rapt::adds_bf16_pairs(limits.numerics)) config_.kv_dtype = dtype::bf16;
     residual_ = config_.model_dim == config_.output_dim && random.chance(0.3);
     for (index_t l = 0; l < num_layers_; ++l) {
       const random_weights weights = make_weights(random, config_, random.pick({dtype::f64, dtype::f32, dtype::bf16, dtype::f16}));
@@ -63,9 +66,8 @@ class matrix_case {
   };
 
   rapt::cpu::context& any_context() {
-    static const std::vector<rapt::cpu::isa> sets = rapt::cpu::available_isas();  // best first
-    const auto usable = static_cast<index_t>(sets.size()) - (limits_.portable || sets.size() == 1 ? 0 : 1);
-    return context_for(sets[at(random_.below(usable))], static_cast<int>(random_.between(1, 4)));
+    const auto usable = static_cast<index_t>(isas_.size()) - (limits_.portable || isas_.size() == 1 ? 0 : 1);
+    return context_for(isas_[at(random_.below(usable))], static_cast<int>(random_.between(1, 4)));
   }
   static std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
@@ -75,7 +77,7 @@ class matrix_case {
     // Increasing, as a row must not see one that comes later in another cut.
     if (random_.chance(0.25))
       for (index_t i = 0, position = random_.below(50); i < s.len; ++i) s.positions.push_back(position += random_.between(1, 9));
-    rapt::cpu::context& ctx = context_for(rapt::cpu::available_isas().front(), 1);
+    rapt::cpu::context& ctx = context_for(isas_.front(), 1);
     rapt::kv_cache cache(ctx, config_, {.num_layers = num_layers_, .max_tokens = s.len});
     const rapt::sequence sequence = cache.add_sequence();
     rapt::step step = cache.begin_step({{sequence, s.len, s.positions}});
@@ -235,6 +237,7 @@ class matrix_case {
 
   random_source& random_;
   const matrix_limits& limits_;
+  const std::vector<rapt::cpu::isa> isas_ = usable_isas(rapt::adds_bf16_pairs(limits_.numerics));
   attention_config config_;
   index_t num_layers_;
   bool residual_;
