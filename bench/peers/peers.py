@@ -96,7 +96,9 @@ def main():
     left_out = whole_model.missing()
     if left_out:
         print(f"   left out: the whole model beside llama.cpp ({left_out})", flush=True)
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    fields = dict(map(str.strip, line.split(":", 1)) for line in open("/proc/cpuinfo") if ":" in line)
+    # A virtual machine often cuts the name short; family and model tell its processor.
+    cpu = f"{fields.get('model name', platform.machine())} {fields.get('cpu family', '')}-{fields.get('model', '')}".rstrip(" -")
 
     def write():
         others = busy_seconds() - busy - sum(os.times()[:2])

@@ -82,7 +82,7 @@ class Rapt:
 
 
 def whole_model(lib, name, kv_dtype, decodes):
-    # What was faster on 1 and on 2 threads: prompts with llama.cpp's flash attention (1.1 to 1.2 times), single tokens without (1.04 to 1.2 times).
+    # What was faster on 1 and on 2 threads: prompts with llama.cpp's flash attention (1.07 to 1.2 times), single tokens without (1.03 to 1.2 times).
     rapt, llama = Rapt(lib, kv_dtype), LlamaCpp(lib.threads, flash_attention=not decodes)
     tolerance = 5e-3  # llama.cpp rounds activations, keys and values to f16: 6e-4 apart after the prompt, 2e-3 after the 64 tokens
     ids = llama.tokens(TEXT)[:PROMPT + STEPS]
