@@ -3,6 +3,7 @@
 // usage: conformance OUT           writes the answers to OUT
 //        conformance OUT --sweep S also those of exp2 over [-2, -1), as differences in ulp from the nearest float: 2^23 bytes
 //        conformance A B           compares two such files
+//        conformance --hashes A    prints a hash of each probe's answers, as JSON: what tests/kernels compares the emulator with
 #include <bench/gpu/probes.hpp>
 
 #include <algorithm>
@@ -38,6 +39,15 @@ int compare(const records& left, const records& right) {
   return differ_in_all == 0 ? 0 : 1;
 }
 
+void print_hashes(const records& all) {
+  const char* separator = "{";
+  for (const auto& [name, words] : all) {
+    std::printf("%s\n  \"%s\": \"%016llx\"", separator, name.c_str(), static_cast<unsigned long long>(hash(words)));
+    separator = ",";
+  }
+  std::printf("\n}\n");
+}
+
 void write_sweep(const std::string& path) {
   const auto answers = exp2_sweep();
   std::vector<char> differences(answers.size());
@@ -54,11 +64,12 @@ void write_sweep(const std::string& path) {
 
 int main(int argc, char** argv) {
   try {
-    const std::string second = argc > 2 ? argv[2] : "";
+    const std::string first = argc > 1 ? argv[1] : "", second = argc > 2 ? argv[2] : "";
     if (argc < 2 || (second == "--sweep" && argc < 4)) {
-      std::fprintf(stderr, "usage: conformance OUT [--sweep S] | conformance A B\n");
+      std::fprintf(stderr, "usage: conformance OUT [--sweep S] | conformance A B | conformance --hashes A\n");
       return 2;
     }
+    if (first == "--hashes") return print_hashes(read_records(second)), 0;
     if (argc == 3) return compare(read_records(argv[1]), read_records(argv[2]));
     write_records(argv[1], run_probes());
     if (second == "--sweep") write_sweep(argv[3]);

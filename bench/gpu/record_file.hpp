@@ -11,6 +11,14 @@ namespace rapt_bench {
 
 using records = std::map<std::string, std::vector<std::uint32_t>>;
 
+/// FNV-1a over the words' bytes: enough to tell that all words of a record are the same.
+inline std::uint64_t hash(const std::vector<std::uint32_t>& words) {
+  std::uint64_t h = 0xcbf29ce484222325u;
+  for (const std::uint32_t word : words)
+    for (int shift = 0; shift < 32; shift += 8) h = (h ^ (word >> shift & 0xff)) * 0x100000001b3u;
+  return h;
+}
+
 inline void write_records(const std::string& path, const records& all) {
   std::ofstream file(path, std::ios::binary);
   for (const auto& [name, words] : all) {

@@ -27,18 +27,25 @@ RAPT_DEVICE float float_of(std::uint32_t bits) {
 #endif
 }
 
+#ifndef __CUDACC__
+namespace emulator {
+/// Arithmetic on a device gives one NaN, whatever its operands' payload.
+inline float with_device_nan(float x) { return x != x ? float_of(0x7fffffffu) : x; }
+}  // namespace emulator
+#endif
+
 RAPT_DEVICE float fma(float a, float b, float c) {
 #ifdef __CUDACC__
   return __fmaf_rn(a, b, c);
 #else
-  return std::fma(a, b, c);
+  return emulator::with_device_nan(std::fma(a, b, c));
 #endif
 }
 RAPT_DEVICE float reciprocal(float x) {
 #ifdef __CUDACC__
   return __frcp_rn(x);
 #else
-  return 1.0f / x;
+  return emulator::with_device_nan(1.0f / x);
 #endif
 }
 
@@ -49,7 +56,7 @@ RAPT_DEVICE float max_or_nan(float a, float b) {
   asm("max.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(a), "f"(b));
   return m;
 #else
-  if (a != a || b != b) return float_of(0x7fffffffu);
+  if (a != a || b != b) return emulator::with_device_nan(a + b);
   return a > b || (a == b && !std::signbit(a)) ? a : b;
 #endif
 }
@@ -62,7 +69,7 @@ RAPT_DEVICE float exp2_approx(float x) {
   return y;
 #else
   const auto y = static_cast<float>(std::exp2(static_cast<double>(x)));
-  return y < std::numeric_limits<float>::min() ? 0.0f : y != y ? float_of(0x7fffffffu) : y;
+  return y < std::numeric_limits<float>::min() ? 0.0f : emulator::with_device_nan(y);
 #endif
 }
 
@@ -82,7 +89,7 @@ RAPT_DEVICE std::uint32_t round_pair(float low, float high) {
 #endif
 }
 
-/// An element of 16 bits as a float; exact.
+/// An element of 16 bits as a float; exact. A NaN of f16 becomes the device's, one of bf16 keeps its bits.
 template <class T>
 RAPT_DEVICE float widen(std::uint16_t bits) {
 #ifdef __CUDACC__
@@ -96,7 +103,7 @@ RAPT_DEVICE float widen(std::uint16_t bits) {
 #else
   T x;
   x.bits = bits;
-  return static_cast<float>(x);
+  return std::is_same_v<T, f16> ? emulator::with_device_nan(static_cast<float>(x)) : static_cast<float>(x);
 #endif
 }
 
