@@ -31,6 +31,8 @@ namespace simt {
 
 #ifdef __CUDACC__
 
+using stream = cudaStream_t;
+
 RAPT_DEVICE unsigned thread_idx() { return threadIdx.x; }
 RAPT_DEVICE index3 block_idx() { return {blockIdx.x, blockIdx.y, blockIdx.z}; }
 RAPT_DEVICE index3 grid_extent() { return {gridDim.x, gridDim.y, gridDim.z}; }
@@ -50,18 +52,18 @@ RAPT_DEVICE void sync_warp(std::uint32_t mask = all_lanes) { __syncwarp(mask); }
 
 /// Runs the kernel on `grid` blocks of `num_threads` threads that share a Storage each, in the order of the stream.
 template <class Storage, class... Params>
-void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, cudaStream_t stream, const std::type_identity_t<Params>&... params) {
+void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream s, const std::type_identity_t<Params>&... params) {
   const auto check = [](cudaError_t status) {
     if (status != cudaSuccess) throw std::runtime_error(std::string("launch: ") + cudaGetErrorString(status));
   };
   check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sizeof(Storage))));
-  kernel<<<dim3(grid.x, grid.y, grid.z), num_threads, sizeof(Storage), stream>>>(params...);
+  kernel<<<dim3(grid.x, grid.y, grid.z), num_threads, sizeof(Storage), s>>>(params...);
   check(cudaGetLastError());
 }
 
 #else
 
-using cudaStream_t = std::nullptr_t;
+using stream = std::nullptr_t;  // the emulator has one, and launches end before they return
 
 inline unsigned thread_idx() { return emulator::thread_idx(); }
 inline index3 block_idx() { return emulator::block_idx(); }
@@ -81,7 +83,7 @@ inline void sync_warp(std::uint32_t mask = all_lanes) {
 }
 
 template <class Storage, class... Params>
-void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, cudaStream_t, const std::type_identity_t<Params>&... params) {
+void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream, const std::type_identity_t<Params>&... params) {
   emulator::run(grid, num_threads, sizeof(Storage), [&] { kernel(params...); });
 }
 

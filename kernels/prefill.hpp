@@ -1,0 +1,487 @@
+// Attention of many queries on tensor cores (mma.sync, sm_80 and later), in the order of the contract's id mma16816-k64-v1.
+//
+// out = softmax(q k^T) v, a block of 4 warps for 128 queries of one head, 32 queries a warp. A warp multiplies two mma rows with every fragment of keys
+// and values that it loads: with one, shared memory would be the limit, at 40% of what mma.sync can do.
+//   shared      the queries (scaled, rounded to T), and two stages of 64 keys and 64 values, filled by cp.async one tile ahead
+//   registers   the segment's sums [32, head_dim], the tile's scores [32, 64], which become the weights' fragments
+//   workspace   the states of the super-segment and of the row (each thread its own part, so without barriers), touched once in 512 keys
+// Bits do not depend on the grid: tiles are 64 keys, segments 512 and super-segments 8192 by absolute index, merged ascending; a row's own sums are
+// never mixed with another's. A tile that a row does not see changes nothing in the row but the sign of a zero, which the output does not keep.
+// Blocks draw tiles of queries from a counter, longest first within a head, so that heads of a group share keys and values in the second-level cache.
+// Bound: 4 * head_dim flops for each visible score. Test: tests/kernels/prefill_test.cpp. Bench: bench/gpu/run.sh. Figures: docs/kernels.md.
+#pragma once
+#include <kernels/attention_problem.hpp>
+#include <kernels/simt/atomic.hpp>
+#include <kernels/simt/cp_async.hpp>
+#include <kernels/simt/ldmatrix.hpp>
+#include <kernels/simt/math.hpp>
+#include <kernels/simt/mma.hpp>
+#include <kernels/simt/warp.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace kernels {
+
+constexpr int prefill_threads = 128, prefill_rows = 128, prefill_keys = 64;
+
+/// Sums of four rows a thread, as they lie in registers: of a segment, or read from the workspace.
+template <int HeadDim>
+struct softmax_rows {
+  float max[4], sum[4];  // row 2 * g + i: lane / 4 + i * 8 + g * 16 of the warp's
+  simt::mma_c acc[2][HeadDim / 8];
+};
+
+/// A state of the workspace, laid out so that the threads of a block read 16 bytes each from consecutive addresses.
+template <int HeadDim>
+struct stored_rows {
+  struct alignas(16) four {
+    float x[4];
+  };
+  four max[prefill_threads], sum[prefill_threads];
+  four acc[2][HeadDim / 8][prefill_threads];
+};
+
+/// Of one launch: `states` [2 * number of blocks], and a counter that is 0 between launches.
+template <int HeadDim>
+struct prefill_workspace {
+  stored_rows<HeadDim>* states = nullptr;
+  unsigned* counter = nullptr;
+};
+
+template <class T, int HeadDim>
+struct prefill_storage {
+  alignas(16) T q[prefill_rows * HeadDim];
+  alignas(16) T k[2][prefill_keys * HeadDim];
+  alignas(16) T v[2][prefill_keys * HeadDim];
+  int tile;
+};
+
+/// Where chunk `chunk` (8 elements) of a row lies: permuted within the row, so that 8 rows of one chunk are in 8 different groups of banks.
+template <int HeadDim>
+RAPT_DEVICE unsigned chunk_offset(int row, int chunk) {
+  return static_cast<unsigned>(row * HeadDim + (chunk ^ (row % 8)) * 8) * 2;
+}
+
+/// Starts copies of the first Rows rows to shared memory; those from `len` on are zeros.
+template <int HeadDim, int Rows, class T>
+RAPT_DEVICE void load_rows(T* to, const T* from, index_t stride, int len) {
+  constexpr int chunks = HeadDim / 8, rows_at_once = prefill_threads / chunks;
+  const int row = static_cast<int>(simt::thread_idx()) / chunks, chunk = static_cast<int>(simt::thread_idx()) % chunks;
+  // Rows that a thread copies differ by multiples of 8, so their chunks are permuted alike.
+  static_assert(rows_at_once % 8 == 0);
+  const std::uint32_t first = simt::shared_address(to) + chunk_offset<HeadDim>(row, chunk);
+  from += row * stride + chunk * 8;
+  RAPT_UNROLL
+  for (int i = 0; i < Rows; i += rows_at_once) simt::copy_async_16(first + static_cast<unsigned>(i * HeadDim * 2), from + i * stride, row + i < len);
+}
+
+/// softmax_scale * log2 e as a sum of two floats, so that the product with it is rounded once.
+struct split_scale {
+  float high, low;
+};
+
+/// The queries that this thread copied, times the scale, rounded to T: scores come out in units of log2. An infinity becomes NaN.
+template <class T, int HeadDim>
+RAPT_DEVICE void scale_queries(T* q, split_scale scale) {
+  constexpr int chunks = HeadDim / 8;
+  const int chunk = static_cast<int>(simt::thread_idx()) % chunks;
+  const auto scaled = [&](std::uint32_t bits) {
+    const float x = simt::widen<T>(static_cast<std::uint16_t>(bits));
+    const float y = simt::fma(x, scale.high, x * scale.low);
+    return x - x == 0.0f ? y : x - x;
+  };
+  for (int i = 0; i < prefill_rows * chunks / prefill_threads; ++i) {
+    const int row = i * (prefill_threads / chunks) + static_cast<int>(simt::thread_idx()) / chunks;
+    auto* const words = reinterpret_cast<std::uint32_t*>(q + chunk_offset<HeadDim>(row, chunk) / 2);
+    RAPT_UNROLL
+    for (int w = 0; w < 4; ++w) words[w] = simt::round_pair<T>(scaled(words[w] & 0xffff), scaled(words[w] >> 16));
+  }
+}
+
+/// u [32, 64] = the warp's queries times the tile's keys.
+template <class T, int HeadDim>
+RAPT_DEVICE void scores(simt::mma_c (&u)[2][prefill_keys / 8], const T* q, const T* k) {
+  const int lane = static_cast<int>(simt::lane_idx()), first_row = static_cast<int>(simt::warp_idx()) * 32;
+  const std::uint32_t q_base = simt::shared_address(q), k_base = simt::shared_address(k);
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int n = 0; n < prefill_keys / 8; ++n) u[g][n] = {};
+  RAPT_UNROLL
+  for (int d = 0; d < HeadDim / 16; ++d) {
+    simt::mma_a rows[2];
+    RAPT_UNROLL
+    for (int g = 0; g < 2; ++g)
+      simt::load_matrices(rows[g].registers, q_base + chunk_offset<HeadDim>(first_row + g * 16 + lane % 16, d * 2 + lane / 16));
+    RAPT_UNROLL
+    for (int n = 0; n < prefill_keys / 8; n += 2) {
+      std::uint32_t keys[4];
+      simt::load_matrices(keys, k_base + chunk_offset<HeadDim>(n * 8 + lane % 8 + lane / 16 * 8, d * 2 + lane / 8 % 2));
+      RAPT_UNROLL
+      for (int g = 0; g < 2; ++g) {
+        simt::multiply_add<T>(u[g][n], rows[g], {{keys[0], keys[1]}});
+        simt::multiply_add<T>(u[g][n + 1], rows[g], {{keys[2], keys[3]}});
+      }
+    }
+  }
+}
+
+/// How many of a tile's keys the thread's rows see: row r, 8 further down than row r - 1, up to `step` times 8 more of them, but no more than exist.
+struct tile_visibility {
+  int of_first_row, step, in_tile;
+
+  RAPT_DEVICE int of_row(int r) const {
+    const int n = of_first_row + r * 8 * step;
+    return n < in_tile ? n : in_tile;
+  }
+};
+
+/// Scores of keys that a row does not see become -inf.
+RAPT_DEVICE void mask(simt::mma_c (&u)[2][prefill_keys / 8], const tile_visibility& visible) {
+  const int first = static_cast<int>(simt::lane_idx()) % 4 * 2;
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int n = 0; n < prefill_keys / 8; ++n)
+    RAPT_UNROLL
+  for (int e = 0; e < 4; ++e)
+    if (n * 8 + first + e % 2 >= visible.of_row(g * 2 + e / 2)) u[g][n].elements[e] = -simt::infinity;
+}
+
+/// What exponents are taken relative to. A row that has seen nothing has -inf, and -inf - -inf would be NaN.
+RAPT_DEVICE float base_of(float max) { return max == -simt::infinity ? 0.0f : max; }
+
+/// Scores become weights, relative to the maximum so far, which the rows' sums are brought to. p: the weights, rounded, as fragments of mma.
+template <class T, int HeadDim>
+RAPT_DEVICE void fold_scores(simt::mma_c (&u)[2][prefill_keys / 8], softmax_rows<HeadDim>& rows, simt::mma_a (&p)[2][prefill_keys / 16]) {
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g) {
+    float scale[2];
+    RAPT_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const auto score = [&](int n, int e) -> float& { return u[g][n].elements[i * 2 + e]; };
+      float max = score(0, 0);
+      RAPT_UNROLL
+      for (int n = 0; n < prefill_keys / 8; ++n) max = simt::max_or_nan(simt::max_or_nan(max, score(n, 0)), score(n, 1));
+      max = simt::max_or_nan(max, simt::shuffle_xor(max, 1));
+      max = simt::max_or_nan(max, simt::shuffle_xor(max, 2));
+      float& row_max = rows.max[g * 2 + i];
+      max = simt::max_or_nan(max, row_max);
+      const float base = base_of(max);
+      scale[i] = simt::exp2_approx(row_max - base);
+      row_max = max;
+      RAPT_UNROLL
+      for (int n = 0; n < prefill_keys / 8; ++n)
+        RAPT_UNROLL
+      for (int e = 0; e < 2; ++e) score(n, e) = simt::exp2_approx(score(n, e) - base);
+
+      // 16 sums by key mod 16, of which this thread has four, then a tree: halves of the 16, then of 8 and so on.
+      float lane_sums[2][2];
+      RAPT_UNROLL
+      for (int half = 0; half < 2; ++half)
+        RAPT_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        float sum = score(half, e);
+        RAPT_UNROLL
+        for (int n = 2; n < prefill_keys / 8; n += 2) sum += score(n + half, e);
+        lane_sums[half][e] = sum;
+      }
+      RAPT_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        float sum = lane_sums[0][e] + lane_sums[1][e];
+        sum += simt::shuffle_xor(sum, 2);
+        sum += simt::shuffle_xor(sum, 1);
+        lane_sums[0][e] = sum;
+      }
+      float& row_sum = rows.sum[g * 2 + i];
+      row_sum = simt::fma(row_sum, scale[i], lane_sums[0][0] + lane_sums[0][1]);
+    }
+    // Times 1 changes no bit.
+    if (simt::ballot(scale[0] != 1.0f || scale[1] != 1.0f) != 0) {
+      RAPT_UNROLL
+      for (int n = 0; n < HeadDim / 8; ++n)
+        RAPT_UNROLL
+      for (int e = 0; e < 4; ++e) rows.acc[g][n].elements[e] *= scale[e / 2];
+    }
+    RAPT_UNROLL
+    for (int k = 0; k < prefill_keys / 16; ++k)
+      RAPT_UNROLL
+    for (int r = 0; r < 4; ++r) {
+      const float(&pair)[4] = u[g][k * 2 + r / 2].elements;
+      p[g][k].registers[r] = simt::round_pair<T>(pair[r % 2 * 2], pair[r % 2 * 2 + 1]);
+    }
+  }
+}
+
+/// Fragments of 16 values (rows k * 16 ...) and 16 columns (from n * 8).
+template <int HeadDim>
+RAPT_DEVICE void load_values(std::uint32_t (&values)[4], std::uint32_t base, int k, int n) {
+  const int lane = static_cast<int>(simt::lane_idx());
+  simt::load_matrices_transposed(values, base + chunk_offset<HeadDim>(k * 16 + lane % 16, n + lane / 16));
+}
+
+/// acc += p v
+template <class T, int HeadDim>
+RAPT_DEVICE void add_values(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v) {
+  const std::uint32_t base = simt::shared_address(v);
+  RAPT_UNROLL
+  for (int k = 0; k < prefill_keys / 16; ++k)
+    RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; n += 2) {
+    std::uint32_t values[4];
+    load_values<HeadDim>(values, base, k, n);
+    RAPT_UNROLL
+    for (int g = 0; g < 2; ++g) {
+      simt::multiply_add<T>(acc[g][n], p[g][k], {{values[0], values[1]}});
+      simt::multiply_add<T>(acc[g][n + 1], p[g][k], {{values[2], values[3]}});
+    }
+  }
+}
+
+/// Both halves of a word, or zero for those that are not finite.
+template <class T>
+RAPT_DEVICE std::uint32_t finite_halves(std::uint32_t word) {
+  constexpr std::uint32_t exponent = std::is_same_v<T, f16> ? 0x7c00u : 0x7f80u;
+  const bool low = (word & exponent) != exponent, high = (word >> 16 & exponent) != exponent;
+  return (low ? word & 0xffffu : 0u) | (high ? word & 0xffff0000u : 0u);
+}
+
+/// A bit for each of the tile's keys whose values are not all finite.
+template <class T, int HeadDim>
+RAPT_DEVICE std::uint64_t keys_not_finite(const T* v) {
+  std::uint64_t keys = 0;
+  for (int half = 0; half < 2; ++half) {
+    const auto* const words = reinterpret_cast<const std::uint32_t*>(v + (half * 32 + static_cast<int>(simt::lane_idx())) * HeadDim);
+    bool finite = true;
+    for (int w = 0; w < HeadDim / 2; ++w) finite = finite && finite_halves<T>(words[w]) == words[w];
+    keys |= static_cast<std::uint64_t>(simt::ballot(!finite)) << half * 32;
+  }
+  return keys;
+}
+
+/// acc += p v where rows that see none of the keys in question must not notice that 0 * NaN is NaN: for them, elements that are not finite count as +0.
+template <class T, int HeadDim>
+RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v,
+                                       std::uint64_t keys, const tile_visibility& visible) {
+  const std::uint32_t base = simt::shared_address(v);
+  const auto sees_one = [&](int row) {
+    const int n = visible.of_row(row);
+    return n > 0 && keys << (prefill_keys - (n < prefill_keys ? n : prefill_keys)) != 0;
+  };
+  RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; n += 2)
+    RAPT_UNROLL
+  for (int g = 0; g < 2; ++g) {
+    simt::mma_c kept[2] = {acc[g][n], acc[g][n + 1]};
+    RAPT_UNROLL
+    for (int k = 0; k < prefill_keys / 16; ++k) {
+      std::uint32_t values[4];
+      load_values<HeadDim>(values, base, k, n);
+      simt::multiply_add<T>(acc[g][n], p[g][k], {{values[0], values[1]}});
+      simt::multiply_add<T>(acc[g][n + 1], p[g][k], {{values[2], values[3]}});
+      simt::multiply_add<T>(kept[0], p[g][k], {{finite_halves<T>(values[0]), finite_halves<T>(values[1])}});
+      simt::multiply_add<T>(kept[1], p[g][k], {{finite_halves<T>(values[2]), finite_halves<T>(values[3])}});
+    }
+    RAPT_UNROLL
+    for (int e = 0; e < 4; ++e)
+      if (!sees_one(g * 2 + e / 2)) {
+        acc[g][n].elements[e] = kept[0].elements[e];
+        acc[g][n + 1].elements[e] = kept[1].elements[e];
+      }
+  }
+}
+
+template <int HeadDim>
+RAPT_DEVICE void clear(softmax_rows<HeadDim>& rows) {
+  RAPT_UNROLL
+  for (int r = 0; r < 4; ++r) rows.max[r] = -simt::infinity, rows.sum[r] = 0;
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; ++n) rows.acc[g][n] = {};
+}
+
+template <int HeadDim>
+RAPT_DEVICE void store(stored_rows<HeadDim>& to, const softmax_rows<HeadDim>& from) {
+  const unsigned t = simt::thread_idx();
+  to.max[t] = {from.max[0], from.max[1], from.max[2], from.max[3]};
+  to.sum[t] = {from.sum[0], from.sum[1], from.sum[2], from.sum[3]};
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; ++n) {
+    const float(&x)[4] = from.acc[g][n].elements;
+    to.acc[g][n][t] = {x[0], x[1], x[2], x[3]};
+  }
+}
+
+/// `rows` becomes the merge of an earlier state with it.
+template <int HeadDim>
+RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim>& rows) {
+  const unsigned t = simt::thread_idx();
+  const auto max = earlier.max[t], sum = earlier.sum[t];
+  // The side with the larger maximum has scale 1 and is added to. An empty side has scale 0 and sums 0.
+  float scale_earlier[4], scale_rows[4];
+  RAPT_UNROLL
+  for (int r = 0; r < 4; ++r) {
+    const float high = simt::max_or_nan(max.x[r], rows.max[r]), base = base_of(high);
+    scale_earlier[r] = simt::exp2_approx(max.x[r] - base);
+    scale_rows[r] = simt::exp2_approx(rows.max[r] - base);
+    rows.sum[r] = scale_earlier[r] < 1.0f ? simt::fma(sum.x[r], scale_earlier[r], rows.sum[r]) : simt::fma(rows.sum[r], scale_rows[r], sum.x[r]);
+    rows.max[r] = high;
+  }
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; ++n) {
+    const auto acc = earlier.acc[g][n][t];
+    RAPT_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      const int r = g * 2 + e / 2;
+      float& x = rows.acc[g][n].elements[e];
+      x = scale_earlier[r] < 1.0f ? simt::fma(acc.x[e], scale_earlier[r], x) : simt::fma(x, scale_rows[r], acc.x[e]);
+    }
+  }
+}
+
+/// The rows that exist, divided by their sums: through shared memory, where the queries were, in 16 bytes a thread.
+template <class T, int HeadDim>
+RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const heads_view<T>& out, int batch, int head, int first_row, int q_len) {
+  const int lane = static_cast<int>(simt::lane_idx()), warp_row = static_cast<int>(simt::warp_idx()) * 32;
+  constexpr std::uint32_t nan = std::is_same_v<T, f16> ? 0x7e00u : 0x7fc0u;
+  simt::sync_warp();
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const int r = g * 2 + i, row = warp_row + g * 16 + i * 8 + lane / 4;
+    const float inverse = simt::reciprocal(rows.sum[r]);
+    const bool empty = rows.max[r] == -simt::infinity;
+    RAPT_UNROLL
+    for (int n = 0; n < HeadDim / 8; ++n) {
+      const auto finished = [&](int e) {
+        const float x = rows.acc[g][n].elements[i * 2 + e] * inverse + 0.0f;
+        return empty ? 0.0f : x;
+      };
+      const float left = finished(0), right = finished(1);
+      std::uint32_t pair = simt::round_pair<T>(left, right);
+      if (left != left) pair = (pair & 0xffff0000u) | nan;
+      if (right != right) pair = (pair & 0xffffu) | nan << 16;
+      *reinterpret_cast<std::uint32_t*>(staging + chunk_offset<HeadDim>(row, n) / 2 + lane % 4 * 2) = pair;
+    }
+  }
+  simt::sync_warp();
+  constexpr int chunks = HeadDim / 8;
+  struct alignas(16) eight {
+    std::uint32_t words[4];
+  };
+  for (int i = lane; i < 32 * chunks; i += 32) {
+    const int row = warp_row + i / chunks, chunk = i % chunks;
+    if (first_row + row < q_len)
+      *reinterpret_cast<eight*>(out.at(batch, first_row + row, head) + chunk * 8) =
+          *reinterpret_cast<const eight*>(staging + chunk_offset<HeadDim>(row, chunk) / 2);
+  }
+}
+
+/// 128 queries of one head.
+template <class T, int HeadDim>
+RAPT_DEVICE void attend_rows(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, split_scale scale, stored_rows<HeadDim>* states, int batch,
+                             int head, int first_row) {
+  const int kv_head = p.kv_head_of(head), last_row = first_row + prefill_rows < p.q_len ? first_row + prefill_rows : p.q_len;
+  const int block_visible = p.visible_keys(last_row - 1), num_tiles = (block_visible + prefill_keys - 1) / prefill_keys;
+  const T* const k = p.k.at(batch, 0, kv_head);
+  const T* const v = p.v.at(batch, 0, kv_head);
+  const auto load_tile = [&](int tile) {
+    const int first_key = tile * prefill_keys;
+    load_rows<HeadDim, prefill_keys>(s.k[tile % 2], k + first_key * p.k.token_stride, p.k.token_stride, p.kv_len - first_key);
+    load_rows<HeadDim, prefill_keys>(s.v[tile % 2], v + first_key * p.v.token_stride, p.v.token_stride, p.kv_len - first_key);
+    simt::commit_copies();
+  };
+
+  load_rows<HeadDim, prefill_rows>(s.q, p.q.at(batch, first_row, head), p.q.token_stride, p.q_len - first_row);
+  simt::commit_copies();
+  if (num_tiles > 0) load_tile(0);
+  simt::wait_for_copies<1>();
+  scale_queries<T, HeadDim>(s.q, scale);
+
+  const int warp_row = first_row + static_cast<int>(simt::warp_idx()) * 32;
+  const int fewest_visible = p.visible_keys(warp_row), most_visible = p.visible_keys(warp_row + 31);
+
+  softmax_rows<HeadDim> rows;
+  clear(rows);
+  constexpr int segment_tiles = segment_len / prefill_keys, super_segment_tiles = super_segment_len / prefill_keys;
+  for (int tile = 0; tile < num_tiles; ++tile) {
+    if (tile > 0 && tile % segment_tiles == 0) {
+      // The segment is complete, and with it perhaps the super-segment.
+      const bool first_of_super = tile % super_segment_tiles == segment_tiles;
+      if (!first_of_super) merge(states[0], rows);
+      if (tile % super_segment_tiles == 0) {
+        if (tile > super_segment_tiles) merge(states[1], rows);
+        store(states[1], rows);
+      } else {
+        store(states[0], rows);
+      }
+      clear(rows);
+    }
+    simt::wait_for_copies<0>();
+    simt::sync_threads();
+    if (tile + 1 < num_tiles) load_tile(tile + 1);
+    const int first_key = tile * prefill_keys;
+    if (first_key >= most_visible) continue;
+    simt::mma_c u[2][prefill_keys / 8];
+    scores<T, HeadDim>(u, s.q, s.k[tile % 2]);
+    const bool whole = first_key + prefill_keys <= fewest_visible;
+    const tile_visibility visible{p.causal ? p.kv_len - p.q_len + warp_row + static_cast<int>(simt::lane_idx()) / 4 + 1 - first_key : prefill_keys,
+                                  p.causal ? 1 : 0, p.kv_len - first_key};
+    if (!whole) mask(u, visible);
+    simt::mma_a weights[2][prefill_keys / 16];
+    fold_scores<T>(u, rows, weights);
+    const std::uint64_t keys = whole ? 0 : keys_not_finite<T, HeadDim>(s.v[tile % 2]);
+    if (keys == 0)
+      add_values<T, HeadDim>(rows.acc, weights, s.v[tile % 2]);
+    else
+      add_values_not_finite<T, HeadDim>(rows.acc, weights, s.v[tile % 2], keys, visible);
+  }
+  const int last_tile = num_tiles - 1;
+  if (num_tiles > 0 && last_tile % super_segment_tiles >= segment_tiles) merge(states[0], rows);
+  if (last_tile >= super_segment_tiles) merge(states[1], rows);
+  simt::wait_for_copies<0>();
+  simt::sync_threads();
+  write_out(rows, s.q, p.out, batch, head, first_row, p.q_len);
+}
+
+template <class T, int HeadDim>
+RAPT_KERNEL(prefill_threads, 2)
+prefill(attention_problem<T> p, split_scale scale, prefill_workspace<HeadDim> workspace) {
+  auto& s = simt::shared<prefill_storage<T, HeadDim>>();
+  const int row_tiles = (p.q_len + prefill_rows - 1) / prefill_rows, num_tiles = row_tiles * p.num_heads * p.batch;
+  for (;;) {
+    if (simt::thread_idx() == 0) {
+      s.tile = static_cast<int>(simt::fetch_add(workspace.counter, 1));
+      // The last number that this launch can draw: the next launch begins anew.
+      if (s.tile == num_tiles + static_cast<int>(simt::grid_extent().x) - 1) *workspace.counter = 0;
+    }
+    simt::sync_threads();
+    const int tile = s.tile;
+    if (tile >= num_tiles) return;
+    const int head = tile / row_tiles % p.num_heads, batch = tile / row_tiles / p.num_heads;
+    const int first_row = (row_tiles - 1 - tile % row_tiles) * prefill_rows;
+    attend_rows(s, p, scale, workspace.states + simt::block_idx().x * 2, batch, head, first_row);
+    simt::sync_threads();
+  }
+}
+
+/// Runs `num_blocks` blocks: two for each multiprocessor are best. Pointers and strides are multiples of 16 bytes.
+template <int HeadDim, class T>
+void attend_prefill(const attention_problem<T>& p, const prefill_workspace<HeadDim>& workspace, unsigned num_blocks, simt::stream stream) {
+  static_assert(HeadDim % 64 == 0);
+  constexpr double log2_e = 1.4426950408889634074;
+  const double c = p.softmax_scale * log2_e;
+  const auto high = static_cast<float>(c);
+  const split_scale scale{high, static_cast<float>(c - static_cast<double>(high))};
+  simt::launch<prefill_storage<T, HeadDim>>(prefill<T, HeadDim>, {num_blocks}, prefill_threads, stream, p, scale, workspace);
+}
+
+}  // namespace kernels
+}  // namespace v0
+}  // namespace rapt
