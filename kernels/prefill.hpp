@@ -46,14 +46,27 @@ template <int HeadDim>
 struct prefill_workspace {
   stored_rows<HeadDim>* states = nullptr;
   unsigned* counter = nullptr;
+
+  /// The block's own: 0 of a super-segment, 1 of the rows.
+  RAPT_DEVICE stored_rows<HeadDim>& state(int level) const { return states[simt::block_idx().x * 2 + static_cast<unsigned>(level)]; }
+};
+
+/// What a block works on: 128 queries of one head. It lies in shared memory and is read where it is needed, because registers are what this kernel is short of.
+template <class T>
+struct query_tile {
+  const T* k;  // of the KV head
+  const T* v;
+  int batch, head, first_row, num_key_tiles;
 };
 
 template <class T, int HeadDim>
 struct prefill_storage {
-  alignas(16) T q[prefill_rows * HeadDim];
-  alignas(16) T k[2][prefill_keys * HeadDim];
-  alignas(16) T v[2][prefill_keys * HeadDim];
-  int tile;
+  // Aligned to the longest row, for chunk_of.
+  alignas(256) T q[prefill_rows * HeadDim];
+  alignas(256) T k[2][prefill_keys * HeadDim];
+  alignas(256) T v[2][prefill_keys * HeadDim];
+  query_tile<T> work;
+  unsigned drawn;  // number of the query tile
 };
 
 /// Where chunk `chunk` (8 elements) of a row lies: permuted within the row, so that 8 rows of one chunk are in 8 different groups of banks.
@@ -62,11 +75,17 @@ RAPT_DEVICE unsigned chunk_offset(int row, int chunk) {
   return static_cast<unsigned>(row * HeadDim + (chunk ^ (row % 8)) * 8) * 2;
 }
 
+/// The address of the chunk `chunk` further right in the same row, given that of chunk 0 or 1, for an even `chunk`: one exclusive or, where a sum would
+/// keep a register for every chunk.
+RAPT_DEVICE std::uint32_t chunk_of(std::uint32_t row_address, int chunk) { return row_address ^ static_cast<unsigned>(chunk * 16); }
+template <int HeadDim>
+constexpr std::uint32_t row_bytes = HeadDim * 2;
+
 /// Starts copies of the first Rows rows to shared memory; those from `len` on are zeros.
 template <int HeadDim, int Rows, class T>
 RAPT_DEVICE void load_rows(T* to, const T* from, index_t stride, int len) {
   constexpr int chunks = HeadDim / 8, rows_at_once = prefill_threads / chunks;
-  const int row = static_cast<int>(simt::thread_idx()) / chunks, chunk = static_cast<int>(simt::thread_idx()) % chunks;
+  const int thread = simt::recomputed(simt::thread_idx()), row = thread / chunks, chunk = thread % chunks;
   // Rows that a thread copies differ by multiples of 8, so their chunks are permuted alike.
   static_assert(rows_at_once % 8 == 0);
   const std::uint32_t first = simt::shared_address(to) + chunk_offset<HeadDim>(row, chunk);
@@ -101,8 +120,9 @@ RAPT_DEVICE void scale_queries(T* q, split_scale scale) {
 /// u [32, 64] = the warp's queries times the tile's keys.
 template <class T, int HeadDim>
 RAPT_DEVICE void scores(simt::mma_c (&u)[2][prefill_keys / 8], const T* q, const T* k) {
-  const int lane = static_cast<int>(simt::lane_idx()), first_row = static_cast<int>(simt::warp_idx()) * 32;
-  const std::uint32_t q_base = simt::shared_address(q), k_base = simt::shared_address(k);
+  const int thread = simt::recomputed(simt::thread_idx()), lane = thread % 32, first_row = thread / 32 * 32;
+  const std::uint32_t q_row = simt::shared_address(q) + chunk_offset<HeadDim>(first_row + lane % 16, lane / 16);
+  const std::uint32_t k_row = simt::shared_address(k) + chunk_offset<HeadDim>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
   RAPT_UNROLL
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
@@ -111,12 +131,11 @@ RAPT_DEVICE void scores(simt::mma_c (&u)[2][prefill_keys / 8], const T* q, const
   for (int d = 0; d < HeadDim / 16; ++d) {
     simt::mma_a rows[2];
     RAPT_UNROLL
-    for (int g = 0; g < 2; ++g)
-      simt::load_matrices(rows[g].registers, q_base + chunk_offset<HeadDim>(first_row + g * 16 + lane % 16, d * 2 + lane / 16));
+    for (int g = 0; g < 2; ++g) simt::load_matrices(rows[g].registers, chunk_of(q_row, d * 2) + g * 16 * row_bytes<HeadDim>);
     RAPT_UNROLL
     for (int n = 0; n < prefill_keys / 8; n += 2) {
       std::uint32_t keys[4];
-      simt::load_matrices(keys, k_base + chunk_offset<HeadDim>(n * 8 + lane % 8 + lane / 16 * 8, d * 2 + lane / 8 % 2));
+      simt::load_matrices(keys, chunk_of(k_row, d * 2) + n * 8 * row_bytes<HeadDim>);
       RAPT_UNROLL
       for (int g = 0; g < 2; ++g) {
         simt::multiply_add<T>(u[g][n], rows[g], {{keys[0], keys[1]}});
@@ -138,7 +157,7 @@ struct tile_visibility {
 
 /// Scores of keys that a row does not see become -inf.
 RAPT_DEVICE void mask(simt::mma_c (&u)[2][prefill_keys / 8], const tile_visibility& visible) {
-  const int first = static_cast<int>(simt::lane_idx()) % 4 * 2;
+  const int first = simt::recomputed(simt::lane_idx()) % 4 * 2;
   RAPT_UNROLL
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
@@ -213,29 +232,16 @@ RAPT_DEVICE void fold_scores(simt::mma_c (&u)[2][prefill_keys / 8], softmax_rows
   }
 }
 
-/// Fragments of 16 values (rows k * 16 ...) and 16 columns (from n * 8).
-template <int HeadDim>
-RAPT_DEVICE void load_values(std::uint32_t (&values)[4], std::uint32_t base, int k, int n) {
-  const int lane = static_cast<int>(simt::lane_idx());
-  simt::load_matrices_transposed(values, base + chunk_offset<HeadDim>(k * 16 + lane % 16, n + lane / 16));
+/// Where this lane's row of values begins, for load_values.
+template <int HeadDim, class T>
+RAPT_DEVICE std::uint32_t value_row(const T* v) {
+  const int lane = simt::recomputed(simt::lane_idx());
+  return simt::shared_address(v) + chunk_offset<HeadDim>(lane % 16, lane / 16);
 }
-
-/// acc += p v
-template <class T, int HeadDim>
-RAPT_DEVICE void add_values(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v) {
-  const std::uint32_t base = simt::shared_address(v);
-  RAPT_UNROLL
-  for (int k = 0; k < prefill_keys / 16; ++k)
-    RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; n += 2) {
-    std::uint32_t values[4];
-    load_values<HeadDim>(values, base, k, n);
-    RAPT_UNROLL
-    for (int g = 0; g < 2; ++g) {
-      simt::multiply_add<T>(acc[g][n], p[g][k], {{values[0], values[1]}});
-      simt::multiply_add<T>(acc[g][n + 1], p[g][k], {{values[2], values[3]}});
-    }
-  }
+/// Fragments of 16 values (from k * 16 on) and 16 columns (from n * 8 on).
+template <int HeadDim>
+RAPT_DEVICE void load_values(std::uint32_t (&values)[4], std::uint32_t row, int k, int n) {
+  simt::load_matrices_transposed(values, chunk_of(row, n) + k * 16 * row_bytes<HeadDim>);
 }
 
 /// Both halves of a word, or zero for those that are not finite.
@@ -244,6 +250,26 @@ RAPT_DEVICE std::uint32_t finite_halves(std::uint32_t word) {
   constexpr std::uint32_t exponent = std::is_same_v<T, f16> ? 0x7c00u : 0x7f80u;
   const bool low = (word & exponent) != exponent, high = (word >> 16 & exponent) != exponent;
   return (low ? word & 0xffffu : 0u) | (high ? word & 0xffff0000u : 0u);
+}
+
+/// acc += p v; with OnlyFinite, elements of v that are not finite count as +0.
+template <class T, int HeadDim, bool OnlyFinite>
+RAPT_DEVICE void add_values(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v) {
+  const std::uint32_t row = value_row<HeadDim>(v);
+  RAPT_UNROLL
+  for (int k = 0; k < prefill_keys / 16; ++k)
+    RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; n += 2) {
+    std::uint32_t values[4];
+    load_values<HeadDim>(values, row, k, n);
+    if constexpr (OnlyFinite)
+      for (std::uint32_t& pair : values) pair = finite_halves<T>(pair);
+    RAPT_UNROLL
+    for (int g = 0; g < 2; ++g) {
+      simt::multiply_add<T>(acc[g][n], p[g][k], {{values[0], values[1]}});
+      simt::multiply_add<T>(acc[g][n + 1], p[g][k], {{values[2], values[3]}});
+    }
+  }
 }
 
 /// A bit for each of the tile's keys whose values are not all finite.
@@ -259,35 +285,35 @@ RAPT_DEVICE std::uint64_t keys_not_finite(const T* v) {
   return keys;
 }
 
-/// acc += p v where rows that see none of the keys in question must not notice that 0 * NaN is NaN: for them, elements that are not finite count as +0.
+/// What add_values<OnlyFinite> left out, for rows that see one of the `keys`: products that are infinite or NaN.
 template <class T, int HeadDim>
 RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v,
                                        std::uint64_t keys, const tile_visibility& visible) {
-  const std::uint32_t base = simt::shared_address(v);
-  const auto sees_one = [&](int row) {
-    const int n = visible.of_row(row);
+  const std::uint32_t row = value_row<HeadDim>(v);
+  const auto sees_one = [&](int r) {
+    const int n = visible.of_row(r);
     return n > 0 && keys << (prefill_keys - (n < prefill_keys ? n : prefill_keys)) != 0;
   };
   RAPT_UNROLL
   for (int n = 0; n < HeadDim / 8; n += 2)
     RAPT_UNROLL
   for (int g = 0; g < 2; ++g) {
-    simt::mma_c kept[2] = {acc[g][n], acc[g][n + 1]};
+    simt::mma_c sums[2] = {};
     RAPT_UNROLL
     for (int k = 0; k < prefill_keys / 16; ++k) {
       std::uint32_t values[4];
-      load_values<HeadDim>(values, base, k, n);
-      simt::multiply_add<T>(acc[g][n], p[g][k], {{values[0], values[1]}});
-      simt::multiply_add<T>(acc[g][n + 1], p[g][k], {{values[2], values[3]}});
-      simt::multiply_add<T>(kept[0], p[g][k], {{finite_halves<T>(values[0]), finite_halves<T>(values[1])}});
-      simt::multiply_add<T>(kept[1], p[g][k], {{finite_halves<T>(values[2]), finite_halves<T>(values[3])}});
+      load_values<HeadDim>(values, row, k, n);
+      for (std::uint32_t& pair : values) pair ^= finite_halves<T>(pair);
+      simt::multiply_add<T>(sums[0], p[g][k], {{values[0], values[1]}});
+      simt::multiply_add<T>(sums[1], p[g][k], {{values[2], values[3]}});
     }
     RAPT_UNROLL
-    for (int e = 0; e < 4; ++e)
-      if (!sees_one(g * 2 + e / 2)) {
-        acc[g][n].elements[e] = kept[0].elements[e];
-        acc[g][n + 1].elements[e] = kept[1].elements[e];
-      }
+    for (int half = 0; half < 2; ++half)
+      RAPT_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      const float sum = sums[half].elements[e];
+      if (sees_one(g * 2 + e / 2) && sum != 0.0f) acc[g][n + half].elements[e] += sum;
+    }
   }
 }
 
@@ -383,90 +409,90 @@ RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const 
   }
 }
 
-/// 128 queries of one head.
+/// Tiles of keys and values with this number, on their way to the stage that it takes.
 template <class T, int HeadDim>
-RAPT_DEVICE void attend_rows(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, split_scale scale, stored_rows<HeadDim>* states, int batch,
-                             int head, int first_row) {
-  const int kv_head = p.kv_head_of(head), last_row = first_row + prefill_rows < p.q_len ? first_row + prefill_rows : p.q_len;
-  const int block_visible = p.visible_keys(last_row - 1), num_tiles = (block_visible + prefill_keys - 1) / prefill_keys;
-  const T* const k = p.k.at(batch, 0, kv_head);
-  const T* const v = p.v.at(batch, 0, kv_head);
-  const auto load_tile = [&](int tile) {
-    const int first_key = tile * prefill_keys;
-    load_rows<HeadDim, prefill_keys>(s.k[tile % 2], k + first_key * p.k.token_stride, p.k.token_stride, p.kv_len - first_key);
-    load_rows<HeadDim, prefill_keys>(s.v[tile % 2], v + first_key * p.v.token_stride, p.v.token_stride, p.kv_len - first_key);
-    simt::commit_copies();
-  };
-
-  load_rows<HeadDim, prefill_rows>(s.q, p.q.at(batch, first_row, head), p.q.token_stride, p.q_len - first_row);
+RAPT_DEVICE void load_keys_and_values(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, int tile) {
+  const int first_key = tile * prefill_keys;
+  load_rows<HeadDim, prefill_keys>(s.k[tile % 2], s.work.k + first_key * p.k.token_stride, p.k.token_stride, p.kv_len - first_key);
+  load_rows<HeadDim, prefill_keys>(s.v[tile % 2], s.work.v + first_key * p.v.token_stride, p.v.token_stride, p.kv_len - first_key);
   simt::commit_copies();
-  if (num_tiles > 0) load_tile(0);
-  simt::wait_for_copies<1>();
-  scale_queries<T, HeadDim>(s.q, scale);
+}
 
-  const int warp_row = first_row + static_cast<int>(simt::warp_idx()) * 32;
-  const int fewest_visible = p.visible_keys(warp_row), most_visible = p.visible_keys(warp_row + 31);
+/// One tile of keys and values into the rows' sums.
+template <class T, int HeadDim>
+RAPT_DEVICE void fold_tile(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, int tile, softmax_rows<HeadDim>& rows) {
+  const int thread = simt::recomputed(simt::thread_idx()), first_key = tile * prefill_keys, warp_row = s.work.first_row + thread / 32 * 32;
+  if (first_key >= p.visible_keys(warp_row + 31)) return;
+  simt::mma_c u[2][prefill_keys / 8];
+  scores<T, HeadDim>(u, s.q, s.k[tile % 2]);
+  const bool whole = first_key + prefill_keys <= p.visible_keys(warp_row);
+  const tile_visibility visible{p.causal ? p.kv_len - p.q_len + warp_row + thread % 32 / 4 + 1 - first_key : prefill_keys,
+                                p.causal ? 1 : 0, p.kv_len - first_key};
+  if (!whole) mask(u, visible);
+  simt::mma_a weights[2][prefill_keys / 16];
+  fold_scores<T>(u, rows, weights);
+  const std::uint64_t keys = whole ? 0 : keys_not_finite<T, HeadDim>(s.v[tile % 2]);
+  if (keys == 0) {
+    add_values<T, HeadDim, false>(rows.acc, weights, s.v[tile % 2]);
+  } else {
+    // 0 * NaN is NaN on a tensor core, so a row that does not see these keys must not meet them.
+    add_values<T, HeadDim, true>(rows.acc, weights, s.v[tile % 2]);
+    add_values_not_finite<T, HeadDim>(rows.acc, weights, s.v[tile % 2], keys, visible);
+  }
+}
+
+/// Segment after segment, merged into super-segments and these into the rows.
+template <class T, int HeadDim>
+RAPT_DEVICE void attend_rows(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, split_scale scale,
+                             const prefill_workspace<HeadDim>& workspace) {
+  load_rows<HeadDim, prefill_rows>(s.q, p.q.at(s.work.batch, s.work.first_row, s.work.head), p.q.token_stride, p.q_len - s.work.first_row);
+  load_keys_and_values(s, p, 0);
+  simt::wait_for_copies<0>();
+  scale_queries<T, HeadDim>(s.q, scale);
 
   softmax_rows<HeadDim> rows;
   clear(rows);
   constexpr int segment_tiles = segment_len / prefill_keys, super_segment_tiles = super_segment_len / prefill_keys;
-  for (int tile = 0; tile < num_tiles; ++tile) {
-    if (tile > 0 && tile % segment_tiles == 0) {
-      // The segment is complete, and with it perhaps the super-segment.
-      const bool first_of_super = tile % super_segment_tiles == segment_tiles;
-      if (!first_of_super) merge(states[0], rows);
-      if (tile % super_segment_tiles == 0) {
-        if (tile > super_segment_tiles) merge(states[1], rows);
-        store(states[1], rows);
-      } else {
-        store(states[0], rows);
-      }
-      clear(rows);
-    }
+  for (int tile = 0; tile < s.work.num_key_tiles;) {
     simt::wait_for_copies<0>();
     simt::sync_threads();
-    if (tile + 1 < num_tiles) load_tile(tile + 1);
-    const int first_key = tile * prefill_keys;
-    if (first_key >= most_visible) continue;
-    simt::mma_c u[2][prefill_keys / 8];
-    scores<T, HeadDim>(u, s.q, s.k[tile % 2]);
-    const bool whole = first_key + prefill_keys <= fewest_visible;
-    const tile_visibility visible{p.causal ? p.kv_len - p.q_len + warp_row + static_cast<int>(simt::lane_idx()) / 4 + 1 - first_key : prefill_keys,
-                                  p.causal ? 1 : 0, p.kv_len - first_key};
-    if (!whole) mask(u, visible);
-    simt::mma_a weights[2][prefill_keys / 16];
-    fold_scores<T>(u, rows, weights);
-    const std::uint64_t keys = whole ? 0 : keys_not_finite<T, HeadDim>(s.v[tile % 2]);
-    if (keys == 0)
-      add_values<T, HeadDim>(rows.acc, weights, s.v[tile % 2]);
-    else
-      add_values_not_finite<T, HeadDim>(rows.acc, weights, s.v[tile % 2], keys, visible);
+    if (tile + 1 < s.work.num_key_tiles) load_keys_and_values(s, p, tile + 1);
+    fold_tile(s, p, tile, rows);
+    ++tile;
+    const bool last = tile == s.work.num_key_tiles;
+    if (tile % segment_tiles != 0 && !last) continue;
+    const int first = (tile - 1) / segment_tiles * segment_tiles;
+    const bool super_segment_ends = tile % super_segment_tiles == 0 || last;
+    if (first % super_segment_tiles != 0) merge(workspace.state(0), rows);
+    if (super_segment_ends && first >= super_segment_tiles) merge(workspace.state(1), rows);
+    if (last) break;
+    store(workspace.state(super_segment_ends ? 1 : 0), rows);
+    clear(rows);
   }
-  const int last_tile = num_tiles - 1;
-  if (num_tiles > 0 && last_tile % super_segment_tiles >= segment_tiles) merge(states[0], rows);
-  if (last_tile >= super_segment_tiles) merge(states[1], rows);
-  simt::wait_for_copies<0>();
   simt::sync_threads();
-  write_out(rows, s.q, p.out, batch, head, first_row, p.q_len);
+  write_out(rows, s.q, p.out, s.work.batch, s.work.head, s.work.first_row, p.q_len);
 }
 
 template <class T, int HeadDim>
 RAPT_KERNEL(prefill_threads, 2)
 prefill(attention_problem<T> p, split_scale scale, prefill_workspace<HeadDim> workspace) {
   auto& s = simt::shared<prefill_storage<T, HeadDim>>();
-  const int row_tiles = (p.q_len + prefill_rows - 1) / prefill_rows, num_tiles = row_tiles * p.num_heads * p.batch;
+  const int row_tiles = (p.q_len + prefill_rows - 1) / prefill_rows;
+  const auto num_tiles = static_cast<unsigned>(row_tiles * p.num_heads * p.batch);
   for (;;) {
-    if (simt::thread_idx() == 0) {
-      s.tile = static_cast<int>(simt::fetch_add(workspace.counter, 1));
-      // The last number that this launch can draw: the next launch begins anew.
-      if (s.tile == num_tiles + static_cast<int>(simt::grid_extent().x) - 1) *workspace.counter = 0;
+    if (simt::recomputed(simt::thread_idx()) == 0) {
+      s.drawn = simt::fetch_add(workspace.counter, 1);
+      // The last number that this launch draws: the next launch begins anew.
+      if (s.drawn == num_tiles + simt::grid_extent().x - 1) *workspace.counter = 0;
+      const int tile = static_cast<int>(s.drawn), head = tile / row_tiles % p.num_heads, batch = tile / row_tiles / p.num_heads;
+      const int first_row = (row_tiles - 1 - tile % row_tiles) * prefill_rows, kv_head = p.kv_head_of(head);
+      const int end_row = first_row + prefill_rows < p.q_len ? first_row + prefill_rows : p.q_len;
+      s.work = {p.k.at(batch, 0, kv_head), p.v.at(batch, 0, kv_head), batch, head, first_row,
+                (p.visible_keys(end_row - 1) + prefill_keys - 1) / prefill_keys};
     }
     simt::sync_threads();
-    const int tile = s.tile;
-    if (tile >= num_tiles) return;
-    const int head = tile / row_tiles % p.num_heads, batch = tile / row_tiles / p.num_heads;
-    const int first_row = (row_tiles - 1 - tile % row_tiles) * prefill_rows;
-    attend_rows(s, p, scale, workspace.states + simt::block_idx().x * 2, batch, head, first_row);
+    if (s.drawn >= num_tiles) return;
+    attend_rows(s, p, scale, workspace);
     simt::sync_threads();
   }
 }
