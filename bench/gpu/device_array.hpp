@@ -49,6 +49,8 @@ class device_array {
  public:
   explicit device_array(std::size_t size) : elements_(size) { std::memset(static_cast<void*>(elements_.data()), 0xff, size * sizeof(T)); }
   explicit device_array(std::vector<T> from) : elements_(std::move(from)) {}
+  device_array(const device_array&) = delete;
+  device_array& operator=(const device_array&) = delete;
 
   T* data() { return elements_.data(); }
   std::vector<T> download() const { return elements_; }
