@@ -1,5 +1,6 @@
 #include <kernels/prefill.hpp>
 #include <tests/kernels/attention_rig.hpp>
+#include <tests/kernels/gpu_order_model.hpp>
 #include <tests/kernels/schedules.hpp>
 
 #include <bit>
@@ -69,6 +70,128 @@ TYPED_TEST(prefill, is_attention_over_several_segments) {
     attend(rig);
     EXPECT_LT(error_of(rig), allowed_error<TypeParam>) << kv_len;
   }
+}
+
+template <class T>
+std::vector<std::vector<T>> rows_of(const rapt::kernels::heads_view<const T>& x, int batch, int len, int head, int head_dim) {
+  std::vector<std::vector<T>> rows;
+  for (int i = 0; i < len; ++i) rows.emplace_back(x.at(batch, i, head), x.at(batch, i, head) + head_dim);
+  return rows;
+}
+/// Bits of row (batch, query, head).
+template <class T>
+std::vector<std::uint16_t> bits_of(const attention_rig<T>& rig, int batch, int query, int head) {
+  std::vector<std::uint16_t> bits;
+  for (int d = 0; d < rig.shape.head_dim; ++d) bits.push_back(rig.problem.out.at(batch, query, head)[d].bits);
+  return bits;
+}
+template <class T>
+void expect_bits_of_the_model(const attention_rig<T>& rig) {
+  const attention_shape& s = rig.shape;
+  for (int b = 0; b < s.batch; ++b)
+    for (int h = 0; h < s.num_heads; ++h) {
+      const int kv_head = h * s.num_kv_heads / s.num_heads;
+      const auto k = rows_of(rig.problem.k, b, s.kv_len, kv_head, s.head_dim), v = rows_of(rig.problem.v, b, s.kv_len, kv_head, s.head_dim);
+      const rapt_test::gpu_order_model<T> model(k, v, rig.problem.softmax_scale);
+      for (int i = 0; i < s.q_len; ++i) {
+        const int visible = s.causal ? std::clamp(s.kv_len - s.q_len + i + 1, 0, s.kv_len) : s.kv_len;
+        std::vector<std::uint16_t> expected;
+        for (const T x : model.row(rows_of(rig.problem.q, b, s.q_len, h, s.head_dim)[static_cast<std::size_t>(i)], visible)) expected.push_back(x.bits);
+        ASSERT_EQ(bits_of(rig, b, i, h), expected) << "batch " << b << ", head " << h << ", query " << i;
+      }
+    }
+}
+
+TYPED_TEST(prefill, gives_the_bits_of_the_contract) {
+  for (const attention_shape& s : {attention_shape{.batch = 2, .q_len = 3, .kv_len = 65, .num_heads = 4, .num_kv_heads = 2, .head_dim = 128},
+                                   attention_shape{.q_len = 130, .kv_len = 130, .head_dim = 64, .causal = true},
+                                   attention_shape{.q_len = 35, .kv_len = 1100, .head_dim = 128, .causal = true},
+                                   attention_shape{.q_len = 70, .kv_len = 9, .head_dim = 64, .causal = true}}) {
+    attention_rig<TypeParam> rig(s);
+    attend(rig);
+    expect_bits_of_the_model(rig);
+  }
+}
+TYPED_TEST(prefill, gives_the_bits_of_the_contract_over_super_segments) {
+  attention_rig<TypeParam> rig({.q_len = 2, .kv_len = 16384 + 600});
+  attend(rig);
+  expect_bits_of_the_model(rig);
+}
+
+TYPED_TEST(prefill, bits_are_the_same_for_every_schedule_and_number_of_blocks) {
+  const attention_shape shape{.q_len = 140, .kv_len = 600, .num_heads = 2, .num_kv_heads = 1, .causal = true};
+  attention_rig<TypeParam> first(shape);
+  attend(first);
+  rapt_test::under_every_schedule([&] {
+    attention_rig<TypeParam> again(shape);
+    attend(again, 3);
+    for (std::size_t i = 0; i < first.out.size(); ++i) ASSERT_EQ(again.out[i].bits, first.out[i].bits);
+  });
+}
+
+TYPED_TEST(prefill, scores_that_grow_and_fall_rescale_as_the_contract_says) {
+  attention_rig<TypeParam> rig({.q_len = 5, .kv_len = 1200});
+  for (int key = 0; key < 1200; ++key)
+    for (int d = 0; d < 64; ++d)
+      rig.key(0, key, 0, d) = TypeParam(static_cast<float>(rig.key(0, key, 0, d)) * (key % 512 < 256 ? 0.02f * static_cast<float>(key % 512) : 0.5f));
+  attend(rig);
+  expect_bits_of_the_model(rig);
+  EXPECT_LT(error_of(rig), 4 * allowed_error<TypeParam>);
+}
+
+TYPED_TEST(prefill, a_query_that_sees_no_key_gives_positive_zero) {
+  attention_rig<TypeParam> rig({.q_len = 140, .kv_len = 3, .causal = true});
+  attend(rig);
+  for (int i = 0; i < 137; ++i)
+    for (const std::uint16_t bits : bits_of(rig, 0, i, 0)) ASSERT_EQ(bits, 0) << i;
+  EXPECT_NE(bits_of(rig, 0, 137, 0)[0], 0);
+  attention_rig<TypeParam> nothing({.q_len = 3, .kv_len = 1});
+  nothing.problem.kv_len = 0;
+  attend(nothing);
+  for (int i = 0; i < 3; ++i)
+    for (const std::uint16_t bits : bits_of(nothing, 0, i, 0)) ASSERT_EQ(bits, 0) << i;
+}
+
+constexpr float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+
+TYPED_TEST(prefill, values_that_are_not_finite_reach_only_queries_that_see_them) {
+  const attention_shape shape{.q_len = 130, .kv_len = 130, .causal = true};
+  attention_rig<TypeParam> clean(shape);
+  attend(clean);
+  for (const float bad : {nan, inf})
+    for (int key = 64; key < 128; key += 7) {
+      attention_rig<TypeParam> rig(shape);
+      rig.value(0, key, 0, key % 64) = TypeParam(bad);
+      rig.value(0, 127, 0, 3) = TypeParam(-bad);
+      attend(rig);
+      expect_bits_of_the_model(rig);
+      for (int i = 0; i < key; ++i) ASSERT_EQ(bits_of(rig, 0, i, 0), bits_of(clean, 0, i, 0)) << key << ' ' << i;
+      for (int i = key; i < 130; ++i) ASSERT_FALSE(std::isfinite(static_cast<float>(rig.problem.out.at(0, i, 0)[key % 64])));
+    }
+}
+
+TYPED_TEST(prefill, keys_that_are_nan_reach_only_queries_that_see_them_as_the_canonical_nan) {
+  const attention_shape shape{.q_len = 130, .kv_len = 130, .causal = true};
+  attention_rig<TypeParam> clean(shape), rig(shape);
+  attend(clean);
+  rig.key(0, 100, 0, 5) = TypeParam(nan);
+  attend(rig);
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(bits_of(rig, 0, i, 0), bits_of(clean, 0, i, 0)) << i;
+  for (int i = 100; i < 130; ++i)
+    for (const std::uint16_t bits : bits_of(rig, 0, i, 0)) ASSERT_EQ(bits, TypeParam(nan).bits) << i;
+}
+
+TYPED_TEST(prefill, a_query_that_is_not_finite_makes_its_own_row_nan) {
+  const attention_shape shape{.q_len = 33, .kv_len = 70};
+  attention_rig<TypeParam> clean(shape), rig(shape);
+  attend(clean);
+  const_cast<TypeParam*>(rig.problem.q.at(0, 9, 0))[2] = TypeParam(inf);
+  attend(rig);
+  for (int i = 0; i < 33; ++i)
+    if (i != 9) {
+      ASSERT_EQ(bits_of(rig, 0, i, 0), bits_of(clean, 0, i, 0)) << i;
+    }
+  for (const std::uint16_t bits : bits_of(rig, 0, 9, 0)) EXPECT_EQ(bits, TypeParam(nan).bits);
 }
 
 }  // namespace
