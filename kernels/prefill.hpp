@@ -27,7 +27,8 @@ constexpr int prefill_threads = 128, prefill_rows = 128, prefill_keys = 64;
 /// Sums of four rows a thread, as they lie in registers: of a segment, or read from the workspace.
 template <int HeadDim>
 struct softmax_rows {
-  float max[4], sum[4];  // row 2 * g + i: lane / 4 + i * 8 + g * 16 of the warp's
+  float max[4];  // row 2 * g + i: lane / 4 + i * 8 + g * 16 of the warp's
+  float sum;     // of row lane % 4 of these; the three lanes beside it keep the others
   simt::mma_c acc[2][HeadDim / 8];
 };
 
@@ -37,7 +38,8 @@ struct stored_rows {
   struct alignas(16) four {
     float x[4];
   };
-  four max[prefill_threads], sum[prefill_threads];
+  four max[prefill_threads];
+  float sum[prefill_threads];
   four acc[2][HeadDim / 8][prefill_threads];
 };
 
@@ -66,7 +68,7 @@ struct prefill_storage {
   alignas(256) T k[2][prefill_keys * HeadDim];
   alignas(256) T v[2][prefill_keys * HeadDim];
   query_tile<T> work;
-  unsigned drawn;  // number of the query tile
+  int drawn;  // number of the next
 };
 
 /// Where chunk `chunk` (8 elements) of a row lies: permuted within the row, so that 8 rows of one chunk are in 8 different groups of banks.
@@ -103,14 +105,14 @@ struct split_scale {
 template <class T, int HeadDim>
 RAPT_DEVICE void scale_queries(T* q, split_scale scale) {
   constexpr int chunks = HeadDim / 8;
-  const int chunk = static_cast<int>(simt::thread_idx()) % chunks;
+  const int thread = simt::recomputed(simt::thread_idx()), chunk = thread % chunks;
   const auto scaled = [&](std::uint32_t bits) {
     const float x = simt::widen<T>(static_cast<std::uint16_t>(bits));
     const float y = simt::fma(x, scale.high, x * scale.low);
     return x - x == 0.0f ? y : x - x;
   };
   for (int i = 0; i < prefill_rows * chunks / prefill_threads; ++i) {
-    const int row = i * (prefill_threads / chunks) + static_cast<int>(simt::thread_idx()) / chunks;
+    const int row = i * (prefill_threads / chunks) + thread / chunks;
     auto* const words = reinterpret_cast<std::uint32_t*>(q + chunk_offset<HeadDim>(row, chunk) / 2);
     RAPT_UNROLL
     for (int w = 0; w < 4; ++w) words[w] = simt::round_pair<T>(scaled(words[w] & 0xffff), scaled(words[w] >> 16));
@@ -170,65 +172,83 @@ RAPT_DEVICE void mask(simt::mma_c (&u)[2][prefill_keys / 8], const tile_visibili
 /// What exponents are taken relative to. A row that has seen nothing has -inf, and -inf - -inf would be NaN.
 RAPT_DEVICE float base_of(float max) { return max == -simt::infinity ? 0.0f : max; }
 
+/// Of four rows' numbers, that of the row whose sum this lane keeps.
+RAPT_DEVICE float own_row(const float (&x)[4]) {
+  const unsigned lane = simt::lane_idx();
+  const float low = (lane & 1) != 0 ? x[1] : x[0], high = (lane & 1) != 0 ? x[3] : x[2];
+  return (lane & 2) != 0 ? high : low;
+}
+
+/// The sum of a tile's weights over the row that this lane keeps: 16 sums by key mod 16, then a tree over halves of the 16, of 8, 4 and 2.
+/// A thread has four of the 16 for each of its rows. At every level of the tree two lanes divide their rows, so that no sum is formed twice.
+RAPT_DEVICE float sum_of_own_row(const simt::mma_c (&p)[2][prefill_keys / 8]) {
+  float sums[4][2];
+  RAPT_UNROLL
+  for (int r = 0; r < 4; ++r)
+    RAPT_UNROLL
+  for (int e = 0; e < 2; ++e) {
+    const auto weight = [&](int n) { return p[r / 2][n].elements[r % 2 * 2 + e]; };
+    float even = weight(0), odd = weight(1);
+    RAPT_UNROLL
+    for (int n = 2; n < prefill_keys / 8; n += 2) even += weight(n), odd += weight(n + 1);
+    sums[r][e] = even + odd;
+  }
+  const bool upper = (simt::lane_idx() & 2) != 0, second = (simt::lane_idx() & 1) != 0;
+  float pair[2][2], own[2];
+  RAPT_UNROLL
+  for (int r = 0; r < 2; ++r)
+    RAPT_UNROLL
+  for (int e = 0; e < 2; ++e) pair[r][e] = (upper ? sums[r + 2][e] : sums[r][e]) + simt::shuffle_xor(upper ? sums[r][e] : sums[r + 2][e], 2);
+  RAPT_UNROLL
+  for (int e = 0; e < 2; ++e) own[e] = (second ? pair[1][e] : pair[0][e]) + simt::shuffle_xor(second ? pair[0][e] : pair[1][e], 1);
+  return own[0] + own[1];
+}
+
 /// Scores become weights, relative to the maximum so far, which the rows' sums are brought to. p: the weights, rounded, as fragments of mma.
 template <class T, int HeadDim>
 RAPT_DEVICE void fold_scores(simt::mma_c (&u)[2][prefill_keys / 8], softmax_rows<HeadDim>& rows, simt::mma_a (&p)[2][prefill_keys / 16]) {
+  float max[4], base[4], scale[4];
   RAPT_UNROLL
-  for (int g = 0; g < 2; ++g) {
-    float scale[2];
+  for (int r = 0; r < 4; ++r) {
+    const auto score = [&](int n, int e) { return u[r / 2][n].elements[r % 2 * 2 + e]; };
+    float left = score(0, 0), right = score(0, 1);
     RAPT_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const auto score = [&](int n, int e) -> float& { return u[g][n].elements[i * 2 + e]; };
-      float max = score(0, 0);
-      RAPT_UNROLL
-      for (int n = 0; n < prefill_keys / 8; ++n) max = simt::max_or_nan(simt::max_or_nan(max, score(n, 0)), score(n, 1));
-      max = simt::max_or_nan(max, simt::shuffle_xor(max, 1));
-      max = simt::max_or_nan(max, simt::shuffle_xor(max, 2));
-      float& row_max = rows.max[g * 2 + i];
-      max = simt::max_or_nan(max, row_max);
-      const float base = base_of(max);
-      scale[i] = simt::exp2_approx(row_max - base);
-      row_max = max;
-      RAPT_UNROLL
-      for (int n = 0; n < prefill_keys / 8; ++n)
-        RAPT_UNROLL
-      for (int e = 0; e < 2; ++e) score(n, e) = simt::exp2_approx(score(n, e) - base);
-
-      // 16 sums by key mod 16, of which this thread has four, then a tree: halves of the 16, then of 8 and so on.
-      float lane_sums[2][2];
-      RAPT_UNROLL
-      for (int half = 0; half < 2; ++half)
-        RAPT_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        float sum = score(half, e);
-        RAPT_UNROLL
-        for (int n = 2; n < prefill_keys / 8; n += 2) sum += score(n + half, e);
-        lane_sums[half][e] = sum;
-      }
-      RAPT_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        float sum = lane_sums[0][e] + lane_sums[1][e];
-        sum += simt::shuffle_xor(sum, 2);
-        sum += simt::shuffle_xor(sum, 1);
-        lane_sums[0][e] = sum;
-      }
-      float& row_sum = rows.sum[g * 2 + i];
-      row_sum = simt::fma(row_sum, scale[i], lane_sums[0][0] + lane_sums[0][1]);
-    }
-    // Times 1 changes no bit.
-    if (simt::ballot(scale[0] != 1.0f || scale[1] != 1.0f) != 0) {
-      RAPT_UNROLL
-      for (int n = 0; n < HeadDim / 8; ++n)
-        RAPT_UNROLL
-      for (int e = 0; e < 4; ++e) rows.acc[g][n].elements[e] *= scale[e / 2];
-    }
+    for (int n = 1; n < prefill_keys / 8; ++n) left = simt::max_or_nan(left, score(n, 0)), right = simt::max_or_nan(right, score(n, 1));
+    max[r] = simt::max_or_nan(left, right);
+  }
+  RAPT_UNROLL
+  for (unsigned lanes = 1; lanes < 4; lanes *= 2)
     RAPT_UNROLL
-    for (int k = 0; k < prefill_keys / 16; ++k)
-      RAPT_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      const float(&pair)[4] = u[g][k * 2 + r / 2].elements;
-      p[g][k].registers[r] = simt::round_pair<T>(pair[r % 2 * 2], pair[r % 2 * 2 + 1]);
-    }
+  for (int r = 0; r < 4; ++r) max[r] = simt::max_or_nan(max[r], simt::shuffle_xor(max[r], lanes));
+  RAPT_UNROLL
+  for (int r = 0; r < 4; ++r) {
+    max[r] = simt::max_or_nan(max[r], rows.max[r]);
+    base[r] = base_of(max[r]);
+    scale[r] = simt::exp2_approx(rows.max[r] - base[r]);
+    rows.max[r] = max[r];
+  }
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; ++n)
+    RAPT_UNROLL
+  for (int e = 0; e < 4; ++e) rows.acc[g][n].elements[e] *= scale[g * 2 + e / 2];
+  const float own_scale = own_row(scale);
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int n = 0; n < prefill_keys / 8; ++n)
+    RAPT_UNROLL
+  for (int e = 0; e < 4; ++e) u[g][n].elements[e] = simt::exp2_approx(u[g][n].elements[e] - base[g * 2 + e / 2]);
+  rows.sum = simt::fma(rows.sum, own_scale, sum_of_own_row(u));
+  RAPT_UNROLL
+  for (int g = 0; g < 2; ++g)
+    RAPT_UNROLL
+  for (int k = 0; k < prefill_keys / 16; ++k)
+    RAPT_UNROLL
+  for (int r = 0; r < 4; ++r) {
+    const float(&pair)[4] = u[g][k * 2 + r / 2].elements;
+    p[g][k].registers[r] = simt::round_pair<T>(pair[r % 2 * 2], pair[r % 2 * 2 + 1]);
   }
 }
 
@@ -272,28 +292,42 @@ RAPT_DEVICE void add_values(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_
   }
 }
 
-/// A bit for each of the tile's keys whose values are not all finite.
+/// Whether each of the tile's values is finite, found by the tensor cores: 0 times anything else is NaN.
 template <class T, int HeadDim>
-RAPT_DEVICE std::uint64_t keys_not_finite(const T* v) {
-  std::uint64_t keys = 0;
-  for (int half = 0; half < 2; ++half) {
-    const auto* const words = reinterpret_cast<const std::uint32_t*>(v + (half * 32 + static_cast<int>(simt::lane_idx())) * HeadDim);
-    bool finite = true;
-    for (int w = 0; w < HeadDim / 2; ++w) finite = finite && finite_halves<T>(words[w]) == words[w];
-    keys |= static_cast<std::uint64_t>(simt::ballot(!finite)) << half * 32;
+RAPT_DEVICE bool all_finite(const T* v) {
+  const std::uint32_t row = value_row<HeadDim>(v);
+  simt::mma_c sums[4] = {};
+  RAPT_UNROLL
+  for (int k = 0; k < prefill_keys / 16; ++k)
+    RAPT_UNROLL
+  for (int n = 0; n < HeadDim / 8; n += 2) {
+    std::uint32_t values[4];
+    load_values<HeadDim>(values, row, k, n);
+    simt::multiply_add<T>(sums[n % 4], {}, {{values[0], values[1]}});
+    simt::multiply_add<T>(sums[n % 4 + 1], {}, {{values[2], values[3]}});
   }
-  return keys;
+  float sum = 0;
+  for (const simt::mma_c& s : sums) sum += s.elements[0] + s.elements[1];
+  return simt::ballot(sum != 0.0f) == 0;
 }
 
-/// What add_values<OnlyFinite> left out, for rows that see one of the `keys`: products that are infinite or NaN.
+/// The first of the tile's keys whose values are not all finite; prefill_keys where there is none.
+template <class T, int HeadDim>
+RAPT_DEVICE int first_not_finite(const T* v) {
+  for (int first = 0; first < prefill_keys; first += 32) {
+    const auto* const words = reinterpret_cast<const std::uint32_t*>(v + (first + static_cast<int>(simt::lane_idx())) * HeadDim);
+    bool finite = true;
+    for (int w = 0; w < HeadDim / 2; ++w) finite = finite && finite_halves<T>(words[w]) == words[w];
+    if (const std::uint32_t lanes = simt::ballot(!finite); lanes != 0) return first + simt::first_lane(lanes);
+  }
+  return prefill_keys;
+}
+
+/// What add_values<OnlyFinite> left out, for rows that see the key `first` or later ones: products that are infinite or NaN.
 template <class T, int HeadDim>
 RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v,
-                                       std::uint64_t keys, const tile_visibility& visible) {
+                                       int first, const tile_visibility& visible) {
   const std::uint32_t row = value_row<HeadDim>(v);
-  const auto sees_one = [&](int r) {
-    const int n = visible.of_row(r);
-    return n > 0 && keys << (prefill_keys - (n < prefill_keys ? n : prefill_keys)) != 0;
-  };
   RAPT_UNROLL
   for (int n = 0; n < HeadDim / 8; n += 2)
     RAPT_UNROLL
@@ -312,7 +346,7 @@ RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const
       RAPT_UNROLL
     for (int e = 0; e < 4; ++e) {
       const float sum = sums[half].elements[e];
-      if (sees_one(g * 2 + e / 2) && sum != 0.0f) acc[g][n + half].elements[e] += sum;
+      if (visible.of_row(g * 2 + e / 2) > first && sum != 0.0f) acc[g][n + half].elements[e] += sum;
     }
   }
 }
@@ -320,7 +354,8 @@ RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const
 template <int HeadDim>
 RAPT_DEVICE void clear(softmax_rows<HeadDim>& rows) {
   RAPT_UNROLL
-  for (int r = 0; r < 4; ++r) rows.max[r] = -simt::infinity, rows.sum[r] = 0;
+  for (float& max : rows.max) max = -simt::infinity;
+  rows.sum = 0;
   RAPT_UNROLL
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
@@ -331,7 +366,7 @@ template <int HeadDim>
 RAPT_DEVICE void store(stored_rows<HeadDim>& to, const softmax_rows<HeadDim>& from) {
   const unsigned t = simt::thread_idx();
   to.max[t] = {from.max[0], from.max[1], from.max[2], from.max[3]};
-  to.sum[t] = {from.sum[0], from.sum[1], from.sum[2], from.sum[3]};
+  to.sum[t] = from.sum;
   RAPT_UNROLL
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
@@ -345,7 +380,8 @@ RAPT_DEVICE void store(stored_rows<HeadDim>& to, const softmax_rows<HeadDim>& fr
 template <int HeadDim>
 RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim>& rows) {
   const unsigned t = simt::thread_idx();
-  const auto max = earlier.max[t], sum = earlier.sum[t];
+  const auto max = earlier.max[t];
+  const float sum = earlier.sum[t];
   // The side with the larger maximum has scale 1 and is added to. An empty side has scale 0 and sums 0.
   float scale_earlier[4], scale_rows[4];
   RAPT_UNROLL
@@ -353,9 +389,12 @@ RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim
     const float high = simt::max_or_nan(max.x[r], rows.max[r]), base = base_of(high);
     scale_earlier[r] = simt::exp2_approx(max.x[r] - base);
     scale_rows[r] = simt::exp2_approx(rows.max[r] - base);
-    rows.sum[r] = scale_earlier[r] < 1.0f ? simt::fma(sum.x[r], scale_earlier[r], rows.sum[r]) : simt::fma(rows.sum[r], scale_rows[r], sum.x[r]);
     rows.max[r] = high;
   }
+  const auto merged = [](float x, float scale_x, float y, float scale_y) {
+    return scale_x < 1.0f ? simt::fma(x, scale_x, y) : simt::fma(y, scale_y, x);
+  };
+  rows.sum = merged(sum, own_row(scale_earlier), rows.sum, own_row(scale_rows));
   RAPT_UNROLL
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
@@ -365,7 +404,7 @@ RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim
     for (int e = 0; e < 4; ++e) {
       const int r = g * 2 + e / 2;
       float& x = rows.acc[g][n].elements[e];
-      x = scale_earlier[r] < 1.0f ? simt::fma(acc.x[e], scale_earlier[r], x) : simt::fma(x, scale_rows[r], acc.x[e]);
+      x = merged(acc.x[e], scale_earlier[r], x, scale_rows[r]);
     }
   }
 }
@@ -373,15 +412,16 @@ RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim
 /// The rows that exist, divided by their sums: through shared memory, where the queries were, in 16 bytes a thread.
 template <class T, int HeadDim>
 RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const heads_view<T>& out, int batch, int head, int first_row, int q_len) {
-  const int lane = static_cast<int>(simt::lane_idx()), warp_row = static_cast<int>(simt::warp_idx()) * 32;
+  const int thread = simt::recomputed(simt::thread_idx()), lane = thread % 32, warp_row = thread / 32 * 32;
   constexpr std::uint32_t nan = std::is_same_v<T, f16> ? 0x7e00u : 0x7fc0u;
+  const float own_inverse = simt::reciprocal(rows.sum);
   simt::sync_warp();
   RAPT_UNROLL
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
   for (int i = 0; i < 2; ++i) {
     const int r = g * 2 + i, row = warp_row + g * 16 + i * 8 + lane / 4;
-    const float inverse = simt::reciprocal(rows.sum[r]);
+    const float inverse = simt::shuffle(own_inverse, static_cast<unsigned>(lane / 4 * 4 + r));
     const bool empty = rows.max[r] == -simt::infinity;
     RAPT_UNROLL
     for (int n = 0; n < HeadDim / 8; ++n) {
@@ -409,6 +449,31 @@ RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const 
   }
 }
 
+template <class T>
+RAPT_DEVICE int row_tiles(const attention_problem<T>& p) {
+  return (p.q_len + prefill_rows - 1) / prefill_rows;
+}
+template <class T>
+RAPT_DEVICE int num_query_tiles(const attention_problem<T>& p) {
+  return row_tiles(p) * p.num_heads * p.batch;
+}
+/// The query tile of this number: those of a head stand together, the longest first. A number beyond the last has a batch beyond the last.
+template <class T>
+RAPT_DEVICE query_tile<T> query_tile_of(const attention_problem<T>& p, int number) {
+  const int tiles = row_tiles(p), head = number / tiles % p.num_heads, batch = number / tiles / p.num_heads;
+  const int first_row = (tiles - 1 - number % tiles) * prefill_rows, kv_head = p.kv_head_of(head);
+  const int end_row = first_row + prefill_rows < p.q_len ? first_row + prefill_rows : p.q_len;
+  return {p.k.at(batch, 0, kv_head), p.v.at(batch, 0, kv_head), batch, head, first_row, (p.visible_keys(end_row - 1) + prefill_keys - 1) / prefill_keys};
+}
+
+/// The next number of a query tile, or one beyond the last.
+RAPT_DEVICE int draw(unsigned* counter, int num_tiles) {
+  const auto drawn = static_cast<int>(simt::fetch_add(counter, 1));
+  // Every block draws one number in vain. The last of these is the last of the launch, and the next launch begins anew.
+  if (drawn == num_tiles + static_cast<int>(simt::grid_extent().x) - 1) *counter = 0;
+  return drawn;
+}
+
 /// Tiles of keys and values with this number, on their way to the stage that it takes.
 template <class T, int HeadDim>
 RAPT_DEVICE void load_keys_and_values(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, int tile) {
@@ -423,21 +488,20 @@ template <class T, int HeadDim>
 RAPT_DEVICE void fold_tile(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, int tile, softmax_rows<HeadDim>& rows) {
   const int thread = simt::recomputed(simt::thread_idx()), first_key = tile * prefill_keys, warp_row = s.work.first_row + thread / 32 * 32;
   if (first_key >= p.visible_keys(warp_row + 31)) return;
+  const bool whole = first_key + prefill_keys <= p.visible_keys(warp_row), finite = whole || all_finite<T, HeadDim>(s.v[tile % 2]);
   simt::mma_c u[2][prefill_keys / 8];
   scores<T, HeadDim>(u, s.q, s.k[tile % 2]);
-  const bool whole = first_key + prefill_keys <= p.visible_keys(warp_row);
   const tile_visibility visible{p.causal ? p.kv_len - p.q_len + warp_row + thread % 32 / 4 + 1 - first_key : prefill_keys,
                                 p.causal ? 1 : 0, p.kv_len - first_key};
   if (!whole) mask(u, visible);
   simt::mma_a weights[2][prefill_keys / 16];
   fold_scores<T>(u, rows, weights);
-  const std::uint64_t keys = whole ? 0 : keys_not_finite<T, HeadDim>(s.v[tile % 2]);
-  if (keys == 0) {
+  if (finite) {
     add_values<T, HeadDim, false>(rows.acc, weights, s.v[tile % 2]);
   } else {
-    // 0 * NaN is NaN on a tensor core, so a row that does not see these keys must not meet them.
+    // 0 * NaN is NaN on a tensor core, so a row that does not see such a key must not meet it.
     add_values<T, HeadDim, true>(rows.acc, weights, s.v[tile % 2]);
-    add_values_not_finite<T, HeadDim>(rows.acc, weights, s.v[tile % 2], keys, visible);
+    add_values_not_finite<T, HeadDim>(rows.acc, weights, s.v[tile % 2], first_not_finite<T, HeadDim>(s.v[tile % 2]), visible);
   }
 }
 
@@ -447,6 +511,7 @@ RAPT_DEVICE void attend_rows(prefill_storage<T, HeadDim>& s, const attention_pro
                              const prefill_workspace<HeadDim>& workspace) {
   load_rows<HeadDim, prefill_rows>(s.q, p.q.at(s.work.batch, s.work.first_row, s.work.head), p.q.token_stride, p.q_len - s.work.first_row);
   load_keys_and_values(s, p, 0);
+  if (simt::recomputed(simt::thread_idx()) == 0) s.drawn = draw(workspace.counter, num_query_tiles(p));
   simt::wait_for_copies<0>();
   scale_queries<T, HeadDim>(s.q, scale);
 
@@ -473,31 +538,24 @@ RAPT_DEVICE void attend_rows(prefill_storage<T, HeadDim>& s, const attention_pro
   write_out(rows, s.q, p.out, s.work.batch, s.work.head, s.work.first_row, p.q_len);
 }
 
+/// Blocks that fit a multiprocessor at once, by registers: as many as hide each other's latencies.
+constexpr int prefill_blocks(int head_dim) { return head_dim == 64 ? 3 : 2; }
+
 template <class T, int HeadDim>
-RAPT_KERNEL(prefill_threads, 2)
+RAPT_KERNEL(prefill_threads, prefill_blocks(HeadDim))
 prefill(attention_problem<T> p, split_scale scale, prefill_workspace<HeadDim> workspace) {
   auto& s = simt::shared<prefill_storage<T, HeadDim>>();
-  const int row_tiles = (p.q_len + prefill_rows - 1) / prefill_rows;
-  const auto num_tiles = static_cast<unsigned>(row_tiles * p.num_heads * p.batch);
+  if (simt::thread_idx() == 0) s.drawn = draw(workspace.counter, num_query_tiles(p));
   for (;;) {
-    if (simt::recomputed(simt::thread_idx()) == 0) {
-      s.drawn = simt::fetch_add(workspace.counter, 1);
-      // The last number that this launch draws: the next launch begins anew.
-      if (s.drawn == num_tiles + simt::grid_extent().x - 1) *workspace.counter = 0;
-      const int tile = static_cast<int>(s.drawn), head = tile / row_tiles % p.num_heads, batch = tile / row_tiles / p.num_heads;
-      const int first_row = (row_tiles - 1 - tile % row_tiles) * prefill_rows, kv_head = p.kv_head_of(head);
-      const int end_row = first_row + prefill_rows < p.q_len ? first_row + prefill_rows : p.q_len;
-      s.work = {p.k.at(batch, 0, kv_head), p.v.at(batch, 0, kv_head), batch, head, first_row,
-                (p.visible_keys(end_row - 1) + prefill_keys - 1) / prefill_keys};
-    }
+    if (simt::recomputed(simt::thread_idx()) == 0) s.work = query_tile_of(p, s.drawn);
     simt::sync_threads();
-    if (s.drawn >= num_tiles) return;
+    if (s.work.batch >= p.batch) return;
     attend_rows(s, p, scale, workspace);
     simt::sync_threads();
   }
 }
 
-/// Runs `num_blocks` blocks: two for each multiprocessor are best. Pointers and strides are multiples of 16 bytes.
+/// Runs `num_blocks` blocks: prefill_blocks for each multiprocessor are best. Pointers and strides are multiples of 16 bytes.
 template <int HeadDim, class T>
 void attend_prefill(const attention_problem<T>& p, const prefill_workspace<HeadDim>& workspace, unsigned num_blocks, simt::stream stream) {
   static_assert(HeadDim % 64 == 0);

@@ -75,6 +75,15 @@ RAPT_DEVICE std::uint32_t ballot(bool predicate, std::uint32_t mask = all_lanes)
 #endif
 }
 
+/// The lowest lane of a ballot that is not empty.
+RAPT_DEVICE int first_lane(std::uint32_t votes) {
+#ifdef __CUDACC__
+  return __ffs(static_cast<int>(votes)) - 1;
+#else
+  return std::countr_zero(votes);
+#endif
+}
+
 }  // namespace simt
 }  // namespace v0
 }  // namespace rapt
