@@ -73,8 +73,8 @@ struct prefill_storage {
 
 /// Where chunk `chunk` (8 elements) of a row lies: permuted within the row, so that 8 rows of one chunk are in 8 different groups of banks.
 template <int HeadDim>
-RAPT_DEVICE unsigned chunk_offset(int row, int chunk) {
-  return static_cast<unsigned>(row * HeadDim + (chunk ^ (row % 8)) * 8) * 2;
+RAPT_DEVICE unsigned chunk_offset(unsigned row, unsigned chunk) {
+  return row * (HeadDim * 2) + (chunk ^ row % 8) * 16;
 }
 
 /// The address of the chunk `chunk` further right in the same row, given that of chunk 0 or 1, for an even `chunk`: one exclusive or, where a sum would
@@ -87,13 +87,13 @@ constexpr std::uint32_t row_bytes = HeadDim * 2;
 template <int HeadDim, int Rows, class T>
 RAPT_DEVICE void load_rows(T* to, const T* from, index_t stride, int len) {
   constexpr int chunks = HeadDim / 8, rows_at_once = prefill_threads / chunks;
-  const int thread = simt::recomputed(simt::thread_idx()), row = thread / chunks, chunk = thread % chunks;
+  const unsigned thread = simt::recomputed(simt::thread_idx()), row = thread / chunks, chunk = thread % chunks;
   // Rows that a thread copies differ by multiples of 8, so their chunks are permuted alike.
   static_assert(rows_at_once % 8 == 0);
   const std::uint32_t first = simt::shared_address(to) + chunk_offset<HeadDim>(row, chunk);
   from += row * stride + chunk * 8;
   RAPT_UNROLL
-  for (int i = 0; i < Rows; i += rows_at_once) simt::copy_async_16(first + static_cast<unsigned>(i * HeadDim * 2), from + i * stride, row + i < len);
+  for (int i = 0; i < Rows; i += rows_at_once) simt::copy_async_16(first + static_cast<unsigned>(i * HeadDim * 2), from + i * stride, static_cast<int>(row) + i < len);
 }
 
 /// softmax_scale * log2 e as a sum of two floats, so that the product with it is rounded once.
@@ -105,15 +105,15 @@ struct split_scale {
 template <class T, int HeadDim>
 RAPT_DEVICE void scale_queries(T* q, split_scale scale) {
   constexpr int chunks = HeadDim / 8;
-  const int thread = simt::recomputed(simt::thread_idx()), chunk = thread % chunks;
+  const unsigned thread = simt::recomputed(simt::thread_idx());
   const auto scaled = [&](std::uint32_t bits) {
     const float x = simt::widen<T>(static_cast<std::uint16_t>(bits));
     const float y = simt::fma(x, scale.high, x * scale.low);
     return x - x == 0.0f ? y : x - x;
   };
   for (int i = 0; i < prefill_rows * chunks / prefill_threads; ++i) {
-    const int row = i * (prefill_threads / chunks) + thread / chunks;
-    auto* const words = reinterpret_cast<std::uint32_t*>(q + chunk_offset<HeadDim>(row, chunk) / 2);
+    const unsigned row = static_cast<unsigned>(i) * (prefill_threads / chunks) + thread / chunks;
+    auto* const words = reinterpret_cast<std::uint32_t*>(q + chunk_offset<HeadDim>(row, thread % chunks) / 2);
     RAPT_UNROLL
     for (int w = 0; w < 4; ++w) words[w] = simt::round_pair<T>(scaled(words[w] & 0xffff), scaled(words[w] >> 16));
   }
@@ -122,7 +122,7 @@ RAPT_DEVICE void scale_queries(T* q, split_scale scale) {
 /// u [32, 64] = the warp's queries times the tile's keys.
 template <class T, int HeadDim>
 RAPT_DEVICE void scores(simt::mma_c (&u)[2][prefill_keys / 8], const T* q, const T* k) {
-  const int thread = simt::recomputed(simt::thread_idx()), lane = thread % 32, first_row = thread / 32 * 32;
+  const unsigned thread = simt::recomputed(simt::thread_idx()), lane = thread % 32, first_row = thread / 32 * 32;
   const std::uint32_t q_row = simt::shared_address(q) + chunk_offset<HeadDim>(first_row + lane % 16, lane / 16);
   const std::uint32_t k_row = simt::shared_address(k) + chunk_offset<HeadDim>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
   RAPT_UNROLL
@@ -159,7 +159,7 @@ struct tile_visibility {
 
 /// Scores of keys that a row does not see become -inf.
 RAPT_DEVICE void mask(simt::mma_c (&u)[2][prefill_keys / 8], const tile_visibility& visible) {
-  const int first = simt::recomputed(simt::lane_idx()) % 4 * 2;
+  const int first = static_cast<int>(simt::recomputed(simt::lane_idx()) % 4 * 2);
   RAPT_UNROLL
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
@@ -255,7 +255,7 @@ RAPT_DEVICE void fold_scores(simt::mma_c (&u)[2][prefill_keys / 8], softmax_rows
 /// Where this lane's row of values begins, for load_values.
 template <int HeadDim, class T>
 RAPT_DEVICE std::uint32_t value_row(const T* v) {
-  const int lane = simt::recomputed(simt::lane_idx());
+  const unsigned lane = simt::recomputed(simt::lane_idx());
   return simt::shared_address(v) + chunk_offset<HeadDim>(lane % 16, lane / 16);
 }
 /// Fragments of 16 values (from k * 16 on) and 16 columns (from n * 8 on).
@@ -412,7 +412,7 @@ RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim
 /// The rows that exist, divided by their sums: through shared memory, where the queries were, in 16 bytes a thread.
 template <class T, int HeadDim>
 RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const heads_view<T>& out, int batch, int head, int first_row, int q_len) {
-  const int thread = simt::recomputed(simt::thread_idx()), lane = thread % 32, warp_row = thread / 32 * 32;
+  const unsigned thread = simt::recomputed(simt::thread_idx()), lane = thread % 32, warp_row = thread / 32 * 32;
   constexpr std::uint32_t nan = std::is_same_v<T, f16> ? 0x7e00u : 0x7fc0u;
   const float own_inverse = simt::reciprocal(rows.sum);
   simt::sync_warp();
@@ -420,8 +420,9 @@ RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const 
   for (int g = 0; g < 2; ++g)
     RAPT_UNROLL
   for (int i = 0; i < 2; ++i) {
-    const int r = g * 2 + i, row = warp_row + g * 16 + i * 8 + lane / 4;
-    const float inverse = simt::shuffle(own_inverse, static_cast<unsigned>(lane / 4 * 4 + r));
+    const int r = g * 2 + i;
+    const unsigned row = warp_row + static_cast<unsigned>(g * 16 + i * 8) + lane / 4;
+    const float inverse = simt::shuffle(own_inverse, lane / 4 * 4 + static_cast<unsigned>(r));
     const bool empty = rows.max[r] == -simt::infinity;
     RAPT_UNROLL
     for (int n = 0; n < HeadDim / 8; ++n) {
@@ -433,18 +434,19 @@ RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const 
       std::uint32_t pair = simt::round_pair<T>(left, right);
       if (left != left) pair = (pair & 0xffff0000u) | nan;
       if (right != right) pair = (pair & 0xffffu) | nan << 16;
-      *reinterpret_cast<std::uint32_t*>(staging + chunk_offset<HeadDim>(row, n) / 2 + lane % 4 * 2) = pair;
+      *reinterpret_cast<std::uint32_t*>(staging + chunk_offset<HeadDim>(row, static_cast<unsigned>(n)) / 2 + lane % 4 * 2) = pair;
     }
   }
   simt::sync_warp();
-  constexpr int chunks = HeadDim / 8;
+  constexpr unsigned chunks = HeadDim / 8;
   struct alignas(16) eight {
     std::uint32_t words[4];
   };
-  for (int i = lane; i < 32 * chunks; i += 32) {
-    const int row = warp_row + i / chunks, chunk = i % chunks;
-    if (first_row + row < q_len)
-      *reinterpret_cast<eight*>(out.at(batch, first_row + row, head) + chunk * 8) =
+  for (unsigned i = lane; i < 32 * chunks; i += 32) {
+    const unsigned row = warp_row + i / chunks, chunk = i % chunks;
+    const int query = first_row + static_cast<int>(row);
+    if (query < q_len)
+      *reinterpret_cast<eight*>(out.at(batch, query, head) + chunk * 8) =
           *reinterpret_cast<const eight*>(staging + chunk_offset<HeadDim>(row, chunk) / 2);
   }
 }
@@ -486,12 +488,13 @@ RAPT_DEVICE void load_keys_and_values(prefill_storage<T, HeadDim>& s, const atte
 /// One tile of keys and values into the rows' sums.
 template <class T, int HeadDim>
 RAPT_DEVICE void fold_tile(prefill_storage<T, HeadDim>& s, const attention_problem<T>& p, int tile, softmax_rows<HeadDim>& rows) {
-  const int thread = simt::recomputed(simt::thread_idx()), first_key = tile * prefill_keys, warp_row = s.work.first_row + thread / 32 * 32;
+  const unsigned thread = simt::recomputed(simt::thread_idx());
+  const int first_key = tile * prefill_keys, warp_row = s.work.first_row + static_cast<int>(thread / 32 * 32);
   if (first_key >= p.visible_keys(warp_row + 31)) return;
   const bool whole = first_key + prefill_keys <= p.visible_keys(warp_row), finite = whole || all_finite<T, HeadDim>(s.v[tile % 2]);
   simt::mma_c u[2][prefill_keys / 8];
   scores<T, HeadDim>(u, s.q, s.k[tile % 2]);
-  const tile_visibility visible{p.causal ? p.kv_len - p.q_len + warp_row + thread % 32 / 4 + 1 - first_key : prefill_keys,
+  const tile_visibility visible{p.causal ? p.kv_len - p.q_len + warp_row + static_cast<int>(thread % 32 / 4) + 1 - first_key : prefill_keys,
                                 p.causal ? 1 : 0, p.kv_len - first_key};
   if (!whole) mask(u, visible);
   simt::mma_a weights[2][prefill_keys / 16];

@@ -27,8 +27,9 @@ class Kernels:
         self.library = ctypes.CDLL(path)
         self.library.last_error.restype = ctypes.c_char_p
         self.library.prefill_workspace_bytes.restype = ctypes.c_ulonglong
-        self.num_blocks = 2 * torch.cuda.get_device_properties(0).multi_processor_count
-        self.workspace = torch.empty(self.library.prefill_workspace_bytes(self.num_blocks), dtype=torch.uint8, device="cuda")
+        multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
+        self.num_blocks = {head_dim: multiprocessors * self.library.prefill_blocks_of(head_dim) for head_dim in (64, 128)}
+        self.workspace = torch.empty(self.library.prefill_workspace_bytes(max(self.num_blocks.values())), dtype=torch.uint8, device="cuda")
         self.counter = torch.zeros(1, dtype=torch.int32, device="cuda")
 
     def check(self, status):
@@ -44,7 +45,7 @@ class Kernels:
     def prefill(self, q, k, v, out, causal, num_blocks=None):
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         self.check(self.library.run_prefill(ctypes.byref(self.call(q, k, v, out, causal)), ctypes.c_void_p(self.workspace.data_ptr()),
-                                            ctypes.c_void_p(self.counter.data_ptr()), num_blocks or self.num_blocks, stream))
+                                            ctypes.c_void_p(self.counter.data_ptr()), num_blocks or self.num_blocks[q.shape[3]], stream))
         return out
 
     def exact(self, q, k, v, causal):

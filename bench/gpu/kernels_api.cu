@@ -66,6 +66,8 @@ extern "C" {
 
 const char* last_error() { return error.c_str(); }
 
+/// At once on a multiprocessor.
+int prefill_blocks_of(int head_dim) { return prefill_blocks(head_dim); }
 /// Of any head_dim up to 128.
 unsigned long long prefill_workspace_bytes(unsigned num_blocks) { return 2ull * num_blocks * sizeof(stored_rows<128>); }
 

@@ -90,11 +90,11 @@ void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream
 #endif
 
 /// x, of which the compiler knows nothing: what is computed from it in a loop is computed there again, and keeps no register from pass to pass.
-RAPT_DEVICE int recomputed(unsigned x) {
+RAPT_DEVICE unsigned recomputed(unsigned x) {
 #ifdef __CUDACC__
   asm volatile("" : "+r"(x));
 #endif
-  return static_cast<int>(x);
+  return x;
 }
 
 /// For kernels without shared memory.
