@@ -92,6 +92,7 @@ constexpr float add_products(const tensor_core& core, const T* a, const T* b, in
     if (terms[i].significand != 0) largest = std::max(largest, terms[i].exponent);
   std::int64_t sum = 0;
   for (int i = 0; i < num_terms; ++i) {
+    if (terms[i].significand == 0) continue;
     const int shift = terms[i].exponent - largest + core.fraction_bits - terms[i].fraction;
     const std::uint64_t aligned = shift >= 0 ? terms[i].significand << shift : shift > -64 ? terms[i].significand >> -shift : 0;
     sum += terms[i].negative ? -static_cast<std::int64_t>(aligned) : static_cast<std::int64_t>(aligned);

@@ -26,7 +26,7 @@ TEST(repeat, every_row_comes_group_size_times_in_the_order_of_repeat_interleave)
   rapt_test::under_every_schedule([] {
     for (const int row_bytes : {1, 2, 6, 7, 16, 24, 36, 128, 130, 512})
       for (const int group_size : {1, 3, 8})
-        for (const int rows : {1, 17}) {
+        for (const int rows : {1, 17, 70}) {
           std::vector<std::uint8_t> from(static_cast<std::size_t>(rows * row_bytes));
           for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::uint8_t>(i * 7 + i / 251);
           std::vector<std::uint8_t> expected;
