@@ -148,7 +148,10 @@ constexpr int num_kinds = 12;
 template <class T>
 mma_case random_case(kind k, generator& random) {
   constexpr bool half = std::is_same_v<T, f16>;
-  const auto scaled = [&](int low, int high) { return std::ldexp(random.normal(), random.between(low, high)); };
+  const auto scaled = [&](int low, int high) {
+    const int exponent = random.between(low, high);
+    return std::ldexp(random.normal(), exponent);
+  };
   const auto any_finite = [&] {
     T x;
     do x.bits = static_cast<std::uint16_t>(random.bits());
