@@ -105,4 +105,22 @@ TEST(cp_async, addresses_that_a_device_would_fault_on_are_errors) {
   EXPECT_THROW(copy(x, sizeof(stages)), simt::emulator::emulator_error);
 }
 
+RAPT_KERNEL(1, 1) read_early(const float* from, float* seen) {
+  auto& s = simt::shared<stages>();
+  s.tile[0][0] = 5;
+  simt::copy_async_16(simt::shared_address(&s.tile[0][0]), from);
+  simt::commit_copies();
+  seen[0] = s.tile[0][0];
+  simt::wait_for_copies<0>();
+  seen[1] = s.tile[0][0];
+}
+TEST(cp_async, a_destination_is_nan_from_the_issue_until_its_copy_lands) {
+  const simt::emulator::scoped_device late(simt::emulator::schedules[1]);
+  alignas(16) const float x[4] = {7};
+  float seen[2];
+  simt::launch<stages>(read_early, {1}, 1, nullptr, x, seen);
+  EXPECT_NE(seen[0], seen[0]);
+  EXPECT_EQ(seen[1], 7);
+}
+
 }  // namespace

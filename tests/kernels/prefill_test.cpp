@@ -196,4 +196,21 @@ TYPED_TEST(prefill, a_query_that_is_not_finite_makes_its_own_row_nan) {
   for (const std::uint16_t bits : bits_of(rig, 0, 9, 0)) EXPECT_EQ(bits, TypeParam(nan).bits);
 }
 
+// A product below the smallest float leaves -0, which a tile of hidden keys turns into +0: what others in the block see must not show.
+TEST(prefill_bf16, a_zero_has_the_same_sign_alone_and_beside_queries_that_see_more_keys) {
+  const auto least = [](attention_rig<bf16>& rig) {
+    for (bf16& x : rig.q) x = bf16(1.0f);
+    for (int key = 0; key < rig.shape.kv_len; ++key)
+      for (int d = 0; d < 64; ++d) {
+        rig.key(0, key, 0, d) = bf16(key == 63 ? -1.733f : 0.0f);
+        rig.value(0, key, 0, d) = bf16(key == 63 ? -0x1p-133f : 0.0f);
+      }
+    attend(rig);
+  };
+  attention_rig<bf16> beside({.q_len = 32, .kv_len = 80, .causal = true}), alone({.q_len = 1, .kv_len = 64, .causal = true});
+  least(beside);
+  least(alone);
+  EXPECT_EQ(bits_of(beside, 0, 15, 0), bits_of(alone, 0, 0, 0));
+}
+
 }  // namespace
