@@ -8,6 +8,7 @@
 
 namespace {
 
+namespace simt = rapt::simt;
 using rapt::bf16;
 using rapt::f16;
 using rapt_test::attention_rig;
@@ -194,6 +195,29 @@ TYPED_TEST(prefill, a_query_that_is_not_finite_makes_its_own_row_nan) {
       ASSERT_EQ(bits_of(rig, 0, i, 0), bits_of(clean, 0, i, 0)) << i;
     }
   for (const std::uint16_t bits : bits_of(rig, 0, 9, 0)) EXPECT_EQ(bits, TypeParam(nan).bits);
+}
+
+// Rounding to 16 bits hides most of what another order of this sum would change, so it is looked at by itself.
+RAPT_KERNEL(32, 1) sum_weights(const float* weights, float* sums) {
+  const unsigned lane = simt::lane_idx();
+  simt::mma_c p[2][8];
+  for (unsigned r = 0; r < 4; ++r)
+    for (unsigned key = 0; key < 64; ++key)
+      if (key % 8 / 2 == lane % 4) p[r / 2][key / 8].elements[r % 2 * 2 + key % 2] = weights[(r * 8 + lane / 4) * 64 + key];
+  sums[lane % 4 * 8 + lane / 4] = rapt::kernels::sum_of_own_row(p);
+}
+TEST(prefill_parts, the_weights_of_a_row_are_summed_in_16_lanes_and_a_tree) {
+  std::mt19937 random(3);
+  std::vector<float> weights(32 * 64), sums(32);
+  for (float& w : weights) w = std::ldexp(static_cast<float>(random() >> 8), -24 - static_cast<int>(random() % 6));
+  simt::launch<simt::no_storage>(sum_weights, {1}, 32, nullptr, weights.data(), sums.data());
+  for (std::size_t row = 0; row < 32; ++row) {
+    float lanes[16] = {};
+    for (std::size_t key = 0; key < 64; ++key) lanes[key % 16] += weights[row * 64 + key];
+    for (std::size_t half = 8; half > 0; half /= 2)
+      for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    EXPECT_EQ(sums[row], lanes[0]) << row;
+  }
 }
 
 // A product below the smallest float leaves -0, which a tile of hidden keys turns into +0: what others in the block see must not show.
