@@ -13,9 +13,7 @@ struct heads_view {
   T* data = nullptr;
   index_t batch_stride = 0, token_stride = 0, head_stride = 0;
 
-  RAPT_DEVICE T* at(int batch, int token, int head) const {
-    return data + batch * batch_stride + token * token_stride + head * head_stride;
-  }
+  RAPT_DEVICE T* at(int batch, int token, int head) const { return data + batch * batch_stride + token * token_stride + head * head_stride; }
 };
 
 /// out = softmax(softmax_scale * q k^T) v for every query head, which reads the KV head of its group.

@@ -38,9 +38,11 @@ RAPT_DEVICE double naive_score(const T* q, const T* k, int head_dim, double soft
 
 /// grid (q_len, num_heads, batch)
 template <class T>
-RAPT_KERNEL(naive_threads, 1) naive_attention(attention_problem<T, double> p, int head_dim) {
+RAPT_KERNEL(naive_threads, 1)
+naive_attention(attention_problem<T, double> p, int head_dim) {
   auto& s = simt::shared<naive_storage>();
-  const int query = static_cast<int>(simt::block_idx().x), head = static_cast<int>(simt::block_idx().y), batch = static_cast<int>(simt::block_idx().z);
+  const int query = static_cast<int>(simt::block_idx().x), head = static_cast<int>(simt::block_idx().y),
+            batch = static_cast<int>(simt::block_idx().z);
   const int thread = static_cast<int>(simt::thread_idx()), visible = p.visible_keys(query), kv_head = p.kv_head_of(head);
   const T* const q = p.q.at(batch, query, head);
   const auto score = [&](int key) { return naive_score(q, p.k.at(batch, key, kv_head), head_dim, p.softmax_scale); };
@@ -71,8 +73,9 @@ RAPT_KERNEL(naive_threads, 1) naive_attention(attention_problem<T, double> p, in
 /// head_dim <= 256.
 template <class T>
 void naive_attend(const attention_problem<T, double>& p, int head_dim, simt::stream stream) {
-  simt::launch<naive_storage>(naive_attention<T>, {static_cast<unsigned>(p.q_len), static_cast<unsigned>(p.num_heads), static_cast<unsigned>(p.batch)},
-                              naive_threads, stream, p, head_dim);
+  simt::launch<naive_storage>(naive_attention<T>,
+                              {static_cast<unsigned>(p.q_len), static_cast<unsigned>(p.num_heads), static_cast<unsigned>(p.batch)}, naive_threads,
+                              stream, p, head_dim);
 }
 
 }  // namespace kernels

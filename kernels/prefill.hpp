@@ -1,7 +1,7 @@
 // Attention of many queries on tensor cores (mma.sync, sm_80 and later), in the order of the contract's id mma16816-k64-v1.
 //
-// out = softmax(q k^T) v, a block of 4 warps for 128 queries of one head, 32 queries a warp. A warp multiplies two mma rows with every fragment of keys
-// and values that it loads: with one, shared memory would be the limit, at 40% of what mma.sync can do.
+// out = softmax(q k^T) v, a block of 4 warps for 128 queries of one head, 32 queries a warp. A warp multiplies two mma rows with every fragment of
+// keys and values that it loads: with one, shared memory would be the limit, at 40% of what mma.sync can do.
 //   shared      the queries (scaled, rounded to T), and two stages of 64 keys and 64 values, filled by cp.async one tile ahead
 //   registers   the segment's sums [32, head_dim], the tile's scores [32, 64], which become the weights' fragments
 //   workspace   the states of the super-segment and of the row (each thread its own part, so without barriers), touched once in 512 keys
@@ -53,7 +53,8 @@ struct prefill_workspace {
   RAPT_DEVICE stored_rows<HeadDim>& state(int level) const { return states[simt::block_idx().x * 2 + static_cast<unsigned>(level)]; }
 };
 
-/// What a block works on: 128 queries of one head. It lies in shared memory and is read where it is needed, because registers are what this kernel is short of.
+/// What a block works on: 128 queries of one head. It lies in shared memory and is read where it is needed, because registers are what this kernel is
+/// short of.
 template <class T>
 struct query_tile {
   const T* k;  // of the KV head
@@ -77,8 +78,8 @@ RAPT_DEVICE unsigned chunk_offset(unsigned row, unsigned chunk) {
   return row * (HeadDim * 2) + (chunk ^ row % 8) * 16;
 }
 
-/// The address of the chunk `chunk` further right in the same row, given that of chunk 0 or 1, for an even `chunk`: one exclusive or, where a sum would
-/// keep a register for every chunk.
+/// The address of the chunk `chunk` further right in the same row, given that of chunk 0 or 1, for an even `chunk`: one exclusive or, where a sum
+/// would keep a register for every chunk.
 RAPT_DEVICE std::uint32_t chunk_of(std::uint32_t row_address, int chunk) { return row_address ^ static_cast<unsigned>(chunk * 16); }
 template <int HeadDim>
 constexpr std::uint32_t row_bytes = HeadDim * 2;
@@ -92,8 +93,8 @@ RAPT_DEVICE void load_rows(T* to, const T* from, index_t stride, int len) {
   static_assert(rows_at_once % 8 == 0);
   const std::uint32_t first = simt::shared_address(to) + chunk_offset<HeadDim>(row, chunk);
   from += row * stride + chunk * 8;
-  RAPT_UNROLL
-  for (int i = 0; i < Rows; i += rows_at_once) simt::copy_async_16(first + static_cast<unsigned>(i * HeadDim * 2), from + i * stride, static_cast<int>(row) + i < len);
+  RAPT_UNROLL for (int i = 0; i < Rows; i += rows_at_once)
+      simt::copy_async_16(first + static_cast<unsigned>(i * HeadDim * 2), from + i * stride, static_cast<int>(row) + i < len);
 }
 
 /// softmax_scale * log2 e as a sum of two floats, so that the product with it is rounded once.
@@ -114,8 +115,7 @@ RAPT_DEVICE void scale_queries(T* q, split_scale scale) {
   for (int i = 0; i < prefill_rows * chunks / prefill_threads; ++i) {
     const unsigned row = static_cast<unsigned>(i) * (prefill_threads / chunks) + thread / chunks;
     auto* const words = reinterpret_cast<std::uint32_t*>(q + chunk_offset<HeadDim>(row, thread % chunks) / 2);
-    RAPT_UNROLL
-    for (int w = 0; w < 4; ++w) words[w] = simt::round_pair<T>(scaled(words[w] & 0xffff), scaled(words[w] >> 16));
+    RAPT_UNROLL for (int w = 0; w < 4; ++w) words[w] = simt::round_pair<T>(scaled(words[w] & 0xffff), scaled(words[w] >> 16));
   }
 }
 
@@ -125,25 +125,26 @@ RAPT_DEVICE void scores(simt::mma_c (&u)[2][prefill_keys / 8], const T* q, const
   const unsigned thread = simt::recomputed(simt::thread_idx()), lane = thread % 32, first_row = thread / 32 * 32;
   const std::uint32_t q_row = simt::shared_address(q) + chunk_offset<HeadDim>(first_row + lane % 16, lane / 16);
   const std::uint32_t k_row = simt::shared_address(k) + chunk_offset<HeadDim>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int n = 0; n < prefill_keys / 8; ++n) u[g][n] = {};
-  RAPT_UNROLL
-  for (int d = 0; d < HeadDim / 16; ++d) {
+  RAPT_UNROLL for (int g = 0; g < 2; ++g) RAPT_UNROLL for (int n = 0; n < prefill_keys / 8; ++n) u[g][n] = {};
+  RAPT_UNROLL for (int d = 0; d < HeadDim / 16; ++d) {
     simt::mma_a rows[2];
-    RAPT_UNROLL
-    for (int g = 0; g < 2; ++g) simt::load_matrices(rows[g].registers, chunk_of(q_row, d * 2) + g * 16 * row_bytes<HeadDim>);
-    RAPT_UNROLL
-    for (int n = 0; n < prefill_keys / 8; n += 2) {
+    RAPT_UNROLL for (int g = 0; g < 2; ++g) simt::load_matrices(rows[g].registers, chunk_of(q_row, d * 2) + g * 16 * row_bytes<HeadDim>);
+    RAPT_UNROLL for (int n = 0; n < prefill_keys / 8; n += 2) {
       std::uint32_t keys[4];
       simt::load_matrices(keys, chunk_of(k_row, d * 2) + n * 8 * row_bytes<HeadDim>);
-      RAPT_UNROLL
-      for (int g = 0; g < 2; ++g) {
+      RAPT_UNROLL for (int g = 0; g < 2; ++g) {
         simt::multiply_add<T>(u[g][n], rows[g], {{keys[0], keys[1]}});
         simt::multiply_add<T>(u[g][n + 1], rows[g], {{keys[2], keys[3]}});
       }
     }
+  }
+}
+
+/// f(element, row, column) for the thread's elements of [32, 8 * N]: the row is one of its four, the column counts from the lane's first.
+template <int N, class F>
+RAPT_DEVICE void for_each_element(simt::mma_c (&x)[2][N], F f) {
+  RAPT_UNROLL for (int g = 0; g < 2; ++g) {
+    RAPT_UNROLL for (int n = 0; n < N; ++n) { RAPT_UNROLL for (int e = 0; e < 4; ++e) f(x[g][n].elements[e], g * 2 + e / 2, n * 8 + e % 2); }
   }
 }
 
@@ -160,13 +161,9 @@ struct tile_visibility {
 /// Scores of keys that a row does not see become -inf.
 RAPT_DEVICE void mask(simt::mma_c (&u)[2][prefill_keys / 8], const tile_visibility& visible) {
   const int first = static_cast<int>(simt::recomputed(simt::lane_idx()) % 4 * 2);
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int n = 0; n < prefill_keys / 8; ++n)
-    RAPT_UNROLL
-  for (int e = 0; e < 4; ++e)
-    if (n * 8 + first + e % 2 >= visible.of_row(g * 2 + e / 2)) u[g][n].elements[e] = -simt::infinity;
+  for_each_element(u, [&](float& score, int row, int column) {
+    if (first + column >= visible.of_row(row)) score = -simt::infinity;
+  });
 }
 
 /// What exponents are taken relative to. A row that has seen nothing has -inf, and -inf - -inf would be NaN.
@@ -183,24 +180,21 @@ RAPT_DEVICE float own_row(const float (&x)[4]) {
 /// A thread has four of the 16 for each of its rows. At every level of the tree two lanes divide their rows, so that no sum is formed twice.
 RAPT_DEVICE float sum_of_own_row(const simt::mma_c (&p)[2][prefill_keys / 8]) {
   float sums[4][2];
-  RAPT_UNROLL
-  for (int r = 0; r < 4; ++r)
-    RAPT_UNROLL
-  for (int e = 0; e < 2; ++e) {
+  RAPT_UNROLL for (int r = 0; r < 4; ++r) RAPT_UNROLL for (int e = 0; e < 2; ++e) {
     const auto weight = [&](int n) { return p[r / 2][n].elements[r % 2 * 2 + e]; };
     float even = weight(0), odd = weight(1);
-    RAPT_UNROLL
-    for (int n = 2; n < prefill_keys / 8; n += 2) even += weight(n), odd += weight(n + 1);
+    RAPT_UNROLL for (int n = 2; n < prefill_keys / 8; n += 2) even += weight(n), odd += weight(n + 1);
     sums[r][e] = even + odd;
   }
   const bool upper = (simt::lane_idx() & 2) != 0, second = (simt::lane_idx() & 1) != 0;
   float pair[2][2], own[2];
-  RAPT_UNROLL
-  for (int r = 0; r < 2; ++r)
-    RAPT_UNROLL
-  for (int e = 0; e < 2; ++e) pair[r][e] = (upper ? sums[r + 2][e] : sums[r][e]) + simt::shuffle_xor(upper ? sums[r][e] : sums[r + 2][e], 2);
-  RAPT_UNROLL
-  for (int e = 0; e < 2; ++e) own[e] = (second ? pair[1][e] : pair[0][e]) + simt::shuffle_xor(second ? pair[0][e] : pair[1][e], 1);
+  RAPT_UNROLL for (int r = 0; r < 2; ++r) {
+    RAPT_UNROLL for (int e = 0; e < 2; ++e) {
+      const float low = sums[r][e], high = sums[r + 2][e];
+      pair[r][e] = (upper ? high : low) + simt::shuffle_xor(upper ? low : high, 2);
+    }
+  }
+  RAPT_UNROLL for (int e = 0; e < 2; ++e) own[e] = (second ? pair[1][e] : pair[0][e]) + simt::shuffle_xor(second ? pair[0][e] : pair[1][e], 1);
   return own[0] + own[1];
 }
 
@@ -208,45 +202,26 @@ RAPT_DEVICE float sum_of_own_row(const simt::mma_c (&p)[2][prefill_keys / 8]) {
 template <class T, int HeadDim>
 RAPT_DEVICE void fold_scores(simt::mma_c (&u)[2][prefill_keys / 8], softmax_rows<HeadDim>& rows, simt::mma_a (&p)[2][prefill_keys / 16]) {
   float max[4], base[4], scale[4];
-  RAPT_UNROLL
-  for (int r = 0; r < 4; ++r) {
+  RAPT_UNROLL for (int r = 0; r < 4; ++r) {
     const auto score = [&](int n, int e) { return u[r / 2][n].elements[r % 2 * 2 + e]; };
     float left = score(0, 0), right = score(0, 1);
-    RAPT_UNROLL
-    for (int n = 1; n < prefill_keys / 8; ++n) left = simt::max_or_nan(left, score(n, 0)), right = simt::max_or_nan(right, score(n, 1));
+    RAPT_UNROLL for (int n = 1; n < prefill_keys / 8; ++n) left = simt::max_or_nan(left, score(n, 0)), right = simt::max_or_nan(right, score(n, 1));
     max[r] = simt::max_or_nan(left, right);
   }
-  RAPT_UNROLL
-  for (unsigned lanes = 1; lanes < 4; lanes *= 2)
-    RAPT_UNROLL
-  for (int r = 0; r < 4; ++r) max[r] = simt::max_or_nan(max[r], simt::shuffle_xor(max[r], lanes));
-  RAPT_UNROLL
-  for (int r = 0; r < 4; ++r) {
+  RAPT_UNROLL for (unsigned lanes = 1; lanes < 4; lanes *= 2) {
+    RAPT_UNROLL for (float& m : max) m = simt::max_or_nan(m, simt::shuffle_xor(m, lanes));
+  }
+  RAPT_UNROLL for (int r = 0; r < 4; ++r) {
     max[r] = simt::max_or_nan(max[r], rows.max[r]);
     base[r] = base_of(max[r]);
     scale[r] = simt::exp2_approx(rows.max[r] - base[r]);
     rows.max[r] = max[r];
   }
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; ++n)
-    RAPT_UNROLL
-  for (int e = 0; e < 4; ++e) rows.acc[g][n].elements[e] *= scale[g * 2 + e / 2];
+  for_each_element(rows.acc, [&](float& x, int row, int) { x *= scale[row]; });
   const float own_scale = own_row(scale);
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int n = 0; n < prefill_keys / 8; ++n)
-    RAPT_UNROLL
-  for (int e = 0; e < 4; ++e) u[g][n].elements[e] = simt::exp2_approx(u[g][n].elements[e] - base[g * 2 + e / 2]);
+  for_each_element(u, [&](float& score, int row, int) { score = simt::exp2_approx(score - base[row]); });
   rows.sum = simt::fma(rows.sum, own_scale, sum_of_own_row(u));
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int k = 0; k < prefill_keys / 16; ++k)
-    RAPT_UNROLL
-  for (int r = 0; r < 4; ++r) {
+  RAPT_UNROLL for (int g = 0; g < 2; ++g) RAPT_UNROLL for (int k = 0; k < prefill_keys / 16; ++k) RAPT_UNROLL for (int r = 0; r < 4; ++r) {
     const float(&pair)[4] = u[g][k * 2 + r / 2].elements;
     p[g][k].registers[r] = simt::round_pair<T>(pair[r % 2 * 2], pair[r % 2 * 2 + 1]);
   }
@@ -276,16 +251,12 @@ RAPT_DEVICE std::uint32_t finite_halves(std::uint32_t word) {
 template <class T, int HeadDim, bool OnlyFinite>
 RAPT_DEVICE void add_values(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v) {
   const std::uint32_t row = value_row<HeadDim>(v);
-  RAPT_UNROLL
-  for (int k = 0; k < prefill_keys / 16; ++k)
-    RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; n += 2) {
+  RAPT_UNROLL for (int k = 0; k < prefill_keys / 16; ++k) RAPT_UNROLL for (int n = 0; n < HeadDim / 8; n += 2) {
     std::uint32_t values[4];
     load_values<HeadDim>(values, row, k, n);
     if constexpr (OnlyFinite)
       for (std::uint32_t& pair : values) pair = finite_halves<T>(pair);
-    RAPT_UNROLL
-    for (int g = 0; g < 2; ++g) {
+    RAPT_UNROLL for (int g = 0; g < 2; ++g) {
       simt::multiply_add<T>(acc[g][n], p[g][k], {{values[0], values[1]}});
       simt::multiply_add<T>(acc[g][n + 1], p[g][k], {{values[2], values[3]}});
     }
@@ -297,10 +268,7 @@ template <class T, int HeadDim>
 RAPT_DEVICE bool all_finite(const T* v) {
   const std::uint32_t row = value_row<HeadDim>(v);
   simt::mma_c sums[4] = {};
-  RAPT_UNROLL
-  for (int k = 0; k < prefill_keys / 16; ++k)
-    RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; n += 2) {
+  RAPT_UNROLL for (int k = 0; k < prefill_keys / 16; ++k) RAPT_UNROLL for (int n = 0; n < HeadDim / 8; n += 2) {
     std::uint32_t values[4];
     load_values<HeadDim>(values, row, k, n);
     simt::multiply_add<T>(sums[n % 4], {}, {{values[0], values[1]}});
@@ -325,26 +293,19 @@ RAPT_DEVICE int first_not_finite(const T* v) {
 
 /// What add_values<OnlyFinite> left out, for rows that see the key `first` or later ones: products that are infinite or NaN.
 template <class T, int HeadDim>
-RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v,
-                                       int first, const tile_visibility& visible) {
+RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const simt::mma_a (&p)[2][prefill_keys / 16], const T* v, int first,
+                                       const tile_visibility& visible) {
   const std::uint32_t row = value_row<HeadDim>(v);
-  RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; n += 2)
-    RAPT_UNROLL
-  for (int g = 0; g < 2; ++g) {
+  RAPT_UNROLL for (int n = 0; n < HeadDim / 8; n += 2) RAPT_UNROLL for (int g = 0; g < 2; ++g) {
     simt::mma_c sums[2] = {};
-    RAPT_UNROLL
-    for (int k = 0; k < prefill_keys / 16; ++k) {
+    RAPT_UNROLL for (int k = 0; k < prefill_keys / 16; ++k) {
       std::uint32_t values[4];
       load_values<HeadDim>(values, row, k, n);
       for (std::uint32_t& pair : values) pair ^= finite_halves<T>(pair);
       simt::multiply_add<T>(sums[0], p[g][k], {{values[0], values[1]}});
       simt::multiply_add<T>(sums[1], p[g][k], {{values[2], values[3]}});
     }
-    RAPT_UNROLL
-    for (int half = 0; half < 2; ++half)
-      RAPT_UNROLL
-    for (int e = 0; e < 4; ++e) {
+    RAPT_UNROLL for (int half = 0; half < 2; ++half) RAPT_UNROLL for (int e = 0; e < 4; ++e) {
       const float sum = sums[half].elements[e];
       if (visible.of_row(g * 2 + e / 2) > first && sum != 0.0f) acc[g][n + half].elements[e] += sum;
     }
@@ -353,13 +314,9 @@ RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[2][HeadDim / 8], const
 
 template <int HeadDim>
 RAPT_DEVICE void clear(softmax_rows<HeadDim>& rows) {
-  RAPT_UNROLL
-  for (float& max : rows.max) max = -simt::infinity;
+  RAPT_UNROLL for (float& max : rows.max) max = -simt::infinity;
   rows.sum = 0;
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; ++n) rows.acc[g][n] = {};
+  RAPT_UNROLL for (int g = 0; g < 2; ++g) RAPT_UNROLL for (int n = 0; n < HeadDim / 8; ++n) rows.acc[g][n] = {};
 }
 
 template <int HeadDim>
@@ -367,10 +324,7 @@ RAPT_DEVICE void store(stored_rows<HeadDim>& to, const softmax_rows<HeadDim>& fr
   const unsigned t = simt::thread_idx();
   to.max[t] = {from.max[0], from.max[1], from.max[2], from.max[3]};
   to.sum[t] = from.sum;
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; ++n) {
+  RAPT_UNROLL for (int g = 0; g < 2; ++g) RAPT_UNROLL for (int n = 0; n < HeadDim / 8; ++n) {
     const float(&x)[4] = from.acc[g][n].elements;
     to.acc[g][n][t] = {x[0], x[1], x[2], x[3]};
   }
@@ -384,8 +338,7 @@ RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim
   const float sum = earlier.sum[t];
   // The side with the larger maximum has scale 1 and is added to. An empty side has scale 0 and sums 0.
   float scale_earlier[4], scale_rows[4];
-  RAPT_UNROLL
-  for (int r = 0; r < 4; ++r) {
+  RAPT_UNROLL for (int r = 0; r < 4; ++r) {
     const float high = simt::max_or_nan(max.x[r], rows.max[r]), base = base_of(high);
     scale_earlier[r] = simt::exp2_approx(max.x[r] - base);
     scale_rows[r] = simt::exp2_approx(rows.max[r] - base);
@@ -395,13 +348,9 @@ RAPT_DEVICE void merge(const stored_rows<HeadDim>& earlier, softmax_rows<HeadDim
     return scale_x < 1.0f ? simt::fma(x, scale_x, y) : simt::fma(y, scale_y, x);
   };
   rows.sum = merged(sum, own_row(scale_earlier), rows.sum, own_row(scale_rows));
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int n = 0; n < HeadDim / 8; ++n) {
+  RAPT_UNROLL for (int g = 0; g < 2; ++g) RAPT_UNROLL for (int n = 0; n < HeadDim / 8; ++n) {
     const auto acc = earlier.acc[g][n][t];
-    RAPT_UNROLL
-    for (int e = 0; e < 4; ++e) {
+    RAPT_UNROLL for (int e = 0; e < 4; ++e) {
       const int r = g * 2 + e / 2;
       float& x = rows.acc[g][n].elements[e];
       x = merged(acc.x[e], scale_earlier[r], x, scale_rows[r]);
@@ -416,16 +365,12 @@ RAPT_DEVICE void write_out(const softmax_rows<HeadDim>& rows, T* staging, const 
   constexpr std::uint32_t nan = std::is_same_v<T, f16> ? 0x7e00u : 0x7fc0u;
   const float own_inverse = simt::reciprocal(rows.sum);
   simt::sync_warp();
-  RAPT_UNROLL
-  for (int g = 0; g < 2; ++g)
-    RAPT_UNROLL
-  for (int i = 0; i < 2; ++i) {
+  RAPT_UNROLL for (int g = 0; g < 2; ++g) RAPT_UNROLL for (int i = 0; i < 2; ++i) {
     const int r = g * 2 + i;
     const unsigned row = warp_row + static_cast<unsigned>(g * 16 + i * 8) + lane / 4;
     const float inverse = simt::shuffle(own_inverse, lane / 4 * 4 + static_cast<unsigned>(r));
     const bool empty = rows.max[r] == -simt::infinity;
-    RAPT_UNROLL
-    for (int n = 0; n < HeadDim / 8; ++n) {
+    RAPT_UNROLL for (int n = 0; n < HeadDim / 8; ++n) {
       const auto finished = [&](int e) {
         const float x = rows.acc[g][n].elements[i * 2 + e] * inverse + 0.0f;
         return empty ? 0.0f : x;
@@ -465,7 +410,8 @@ RAPT_DEVICE query_tile<T> query_tile_of(const attention_problem<T>& p, int numbe
   const int tiles = row_tiles(p), head = number / tiles % p.num_heads, batch = number / tiles / p.num_heads;
   const int first_row = (tiles - 1 - number % tiles) * prefill_rows, kv_head = p.kv_head_of(head);
   const int end_row = first_row + prefill_rows < p.q_len ? first_row + prefill_rows : p.q_len;
-  return {p.k.at(batch, 0, kv_head), p.v.at(batch, 0, kv_head), batch, head, first_row, (p.visible_keys(end_row - 1) + prefill_keys - 1) / prefill_keys};
+  return {
+      p.k.at(batch, 0, kv_head), p.v.at(batch, 0, kv_head), batch, head, first_row, (p.visible_keys(end_row - 1) + prefill_keys - 1) / prefill_keys};
 }
 
 /// The next number of a query tile, or one beyond the last.

@@ -16,7 +16,8 @@ struct problem_case {
   int q_len, kv_len, num_heads, num_kv_heads;
   bool causal;
 };
-constexpr problem_case cases[] = {{130, 130, 2, 1, true}, {65, 255, 1, 1, false}, {64, 1100, 1, 1, true}, {8, 8400, 1, 1, false}, {200, 129, 1, 1, true}};
+constexpr problem_case cases[] = {
+    {130, 130, 2, 1, true}, {65, 255, 1, 1, false}, {64, 1100, 1, 1, true}, {8, 8400, 1, 1, false}, {200, 129, 1, 1, true}};
 
 template <class T, int HeadDim>
 std::vector<std::uint32_t> answer(const problem_case& c) {
@@ -47,7 +48,8 @@ std::vector<std::uint32_t> answer(const problem_case& c) {
 template <class T, int HeadDim>
 void answer_all(records& all, const char* type) {
   for (const problem_case& c : cases)
-    all[std::string(type) + " d" + std::to_string(HeadDim) + " q" + std::to_string(c.q_len) + " kv" + std::to_string(c.kv_len)] = answer<T, HeadDim>(c);
+    all[std::string(type) + " d" + std::to_string(HeadDim) + " q" + std::to_string(c.q_len) + " kv" + std::to_string(c.kv_len)] =
+        answer<T, HeadDim>(c);
 }
 
 }  // namespace

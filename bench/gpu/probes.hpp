@@ -50,7 +50,8 @@ constexpr unsigned block_len = 128;
 
 /// out[i] = Operation(a[i], b[i]) on words.
 template <class Operation>
-RAPT_KERNEL(block_len, 1) each_word(const std::uint32_t* a, const std::uint32_t* b, std::uint32_t* out) {
+RAPT_KERNEL(block_len, 1)
+each_word(const std::uint32_t* a, const std::uint32_t* b, std::uint32_t* out) {
   const unsigned i = simt::block_idx().x * block_len + simt::thread_idx();
   out[i] = Operation::of(a[i], b[i]);
 }
@@ -131,7 +132,8 @@ struct mma_case {
   simt::mma_c c[32];
 };
 template <class T>
-RAPT_KERNEL(32, 1) multiply(const mma_case* cases, simt::mma_c* out) {
+RAPT_KERNEL(32, 1)
+multiply(const mma_case* cases, simt::mma_c* out) {
   const mma_case& in = cases[simt::block_idx().x];
   const unsigned lane = simt::lane_idx();
   simt::mma_c c = in.c[lane];
@@ -141,8 +143,8 @@ RAPT_KERNEL(32, 1) multiply(const mma_case* cases, simt::mma_c* out) {
 
 /// What operands of an mma are made of.
 enum class kind { integers, normal, spread, wide_spread, cancelling, small_products, large_addend, subnormal, zeros, special, overflowing, any_bits };
-constexpr const char* kind_names[] = {"integers",  "normal",    "spread", "wide_spread", "cancelling",  "small_products", "large_addend",
-                                      "subnormal", "zeros",     "special", "overflowing", "any_bits"};
+constexpr const char* kind_names[] = {"integers",     "normal",    "spread", "wide_spread", "cancelling",  "small_products",
+                                      "large_addend", "subnormal", "zeros",  "special",     "overflowing", "any_bits"};
 constexpr int num_kinds = 12;
 
 template <class T>
@@ -179,7 +181,11 @@ mma_case random_case(kind k, generator& random) {
         return random.between(0, 2) == 0 ? T(scaled(-6, 6)) : T(random.between(0, 1) == 0 ? 0.0f : -0.0f);
       case kind::special: {
         const int which = random.between(0, 40);
-        return which == 0 ? T(simt::infinity) : which == 1 ? T(-simt::infinity) : which == 2 ? T(std::nanf("")) : which < 8 ? T(0.0f) : T(random.normal());
+        return which == 0   ? T(simt::infinity)
+               : which == 1 ? T(-simt::infinity)
+               : which == 2 ? T(std::nanf(""))
+               : which < 8  ? T(0.0f)
+                            : T(random.normal());
       }
       case kind::overflowing:
         return T(half ? scaled(10, 14) : scaled(58, 63));
@@ -259,10 +265,10 @@ constexpr int num_mma_cases = 200;  // of a kind
 inline records run_probes() {
   generator random(1);
   records all;
-  std::vector<std::uint32_t> edges = {0,          0x80000000, 1,          0x80000001, 0x007fffff, 0x00800000, 0x3f800000, 0xbf800000, 0x7f7fffff, 0xff7fffff,
-                                      0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 0xff800001, 0x7fffffff, 0x33000000, 0x33000001, 0x477fefff,
-                                      0x477ff000, 0x477fffff, 0x387fc000, 0x38800000, 0x387fffff, 0x7f7f7fff, 0x7f7f8000, 0x00004000, 0x00008000, 0x0000c000,
-                                      0xc2fc0000, 0xc2fe0000};
+  std::vector<std::uint32_t> edges = {0,          0x80000000, 1,          0x80000001, 0x007fffff, 0x00800000, 0x3f800000, 0xbf800000,
+                                      0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 0xff800001,
+                                      0x7fffffff, 0x33000000, 0x33000001, 0x477fefff, 0x477ff000, 0x477fffff, 0x387fc000, 0x38800000,
+                                      0x387fffff, 0x7f7f7fff, 0x7f7f8000, 0x00004000, 0x00008000, 0x0000c000, 0xc2fc0000, 0xc2fe0000};
   std::vector<std::uint32_t> a, b;
   for (const std::uint32_t x : edges)
     for (const std::uint32_t y : edges) a.push_back(x), b.push_back(y);

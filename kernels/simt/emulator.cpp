@@ -182,9 +182,7 @@ class block {
     copies.erase(copies.begin(), end);
   }
 
-  std::string where() const {
-    return "block (" + std::to_string(idx_.x) + ", " + std::to_string(idx_.y) + ", " + std::to_string(idx_.z) + ")";
-  }
+  std::string where() const { return "block (" + std::to_string(idx_.x) + ", " + std::to_string(idx_.y) + ", " + std::to_string(idx_.z) + ")"; }
 
  private:
   static void thread_main() {

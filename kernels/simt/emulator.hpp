@@ -1,7 +1,7 @@
 // A block of device threads on one thread of the host: each is a fibre that runs until it has to wait for others.
 //
-// What a device leaves open, the emulator makes adversarial: the order of threads and the moment when an asynchronous copy lands are a `schedule`, shared
-// memory begins as NaN, and the destination of a copy is NaN until it lands. A kernel that is right gives the same bits under every schedule.
+// What a device leaves open, the emulator makes adversarial: the order of threads and the moment when an asynchronous copy lands are a `schedule`,
+// shared memory begins as NaN, and the destination of a copy is NaN until it lands. A kernel that is right gives the same bits under every schedule.
 // Waiting fibres are on wait lists, so threads that can never go on are an empty ready list: they are reported, not hung. What is wrong throws
 // emulator_error out of launch().
 #pragma once

@@ -10,7 +10,8 @@ namespace rapt {
 inline namespace v0 {
 namespace simt {
 
-/// A [16, 16]: register i of lane l holds elements (l / 4 + i % 2 * 8, l % 4 * 2 + i / 2 * 8) and the one right of it, the lower half being the left one.
+/// A [16, 16]: register i of lane l holds elements (l / 4 + i % 2 * 8, l % 4 * 2 + i / 2 * 8) and the one right of it, the lower half being the left
+/// one.
 struct mma_a {
   std::uint32_t registers[4];
 };

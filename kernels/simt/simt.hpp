@@ -1,5 +1,5 @@
-// A kernel's view of the device: who it is, its shared memory, its barriers. One text with two meanings: nvcc compiles it for devices, a C++ compiler for
-// the emulator. Kernels use what stands here and in the other headers of this room, never threadIdx, <<<>>> or inline PTX.
+// A kernel's view of the device: who it is, its shared memory, its barriers. One text with two meanings: nvcc compiles it for devices, a C++ compiler
+// for the emulator. Kernels use what stands here and in the other headers of this room, never threadIdx, <<<>>> or inline PTX.
 #pragma once
 #include <kernels/simt/extent.hpp>
 #include <rapt/core/dtype.hpp>

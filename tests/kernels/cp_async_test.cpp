@@ -16,10 +16,10 @@ enum class mistake {
   waits_for_too_few_groups,
   no_wait,
   no_commit,
-  no_barrier_before_reading,   // other threads' copies
-  no_barrier_after_reading,    // the stage is overwritten while others read it
-  one_stage,                   // the next tile lands where this one is read
-  reads_beyond_the_end,        // no zero fill
+  no_barrier_before_reading,  // other threads' copies
+  no_barrier_after_reading,   // the stage is overwritten while others read it
+  one_stage,                  // the next tile lands where this one is read
+  reads_beyond_the_end,       // no zero fill
 };
 
 struct stages {
@@ -37,7 +37,8 @@ RAPT_DEVICE void load_tile(stages& s, const float* x, unsigned t) {
 
 /// sums[i] of the products of every tile's elements i and tile_len - 1 - i: another thread's copy.
 template <mistake Mistake>
-RAPT_KERNEL(num_threads, 1) fold_tiles(const float* x, float* sums) {
+RAPT_KERNEL(num_threads, 1)
+fold_tiles(const float* x, float* sums) {
   auto& s = simt::shared<stages>();
   float sum[4] = {};
   load_tile<Mistake>(s, x, 0);

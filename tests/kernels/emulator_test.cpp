@@ -16,9 +16,7 @@ template <class F>
 std::string error_of(F f) {
   try {
     f();
-  } catch (const emulator_error& e) {
-    return e.what();
-  }
+  } catch (const emulator_error& e) { return e.what(); }
   return "none";
 }
 
@@ -116,7 +114,8 @@ struct partial_sums {
   float of_warp[4];
 };
 template <bool WithBarrier>
-RAPT_KERNEL(128, 1) block_sum(const float* x, float* sum) {
+RAPT_KERNEL(128, 1)
+block_sum(const float* x, float* sum) {
   auto& s = simt::shared<partial_sums>();
   float v = x[simt::thread_idx()];
   for (unsigned mask = 16; mask > 0; mask /= 2) v += simt::shuffle_xor(v, mask);

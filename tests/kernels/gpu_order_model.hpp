@@ -1,5 +1,5 @@
-// One query by the contract's order mma16816-k64-v1, in plain loops: what every kernel of that id has to give, bit for bit. Only the tensor core's sum of
-// 16 products and exp2 are the emulator's.
+// One query by the contract's order mma16816-k64-v1, in plain loops: what every kernel of that id has to give, bit for bit. Only the tensor core's
+// sum of 16 products and exp2 are the emulator's.
 #pragma once
 #include <kernels/simt/math.hpp>
 #include <kernels/simt/tensor_core.hpp>

@@ -13,7 +13,8 @@ struct tile {
   alignas(16) std::uint16_t rows[num_rows][row_len];
 };
 template <bool Transposed>
-RAPT_KERNEL(32, 1) load(const std::uint16_t* in, const unsigned* row_of_lane, unsigned first_column, std::uint32_t* out) {
+RAPT_KERNEL(32, 1)
+load(const std::uint16_t* in, const unsigned* row_of_lane, unsigned first_column, std::uint32_t* out) {
   auto& s = simt::shared<tile>();
   for (unsigned i = simt::lane_idx(); i < num_rows * row_len; i += 32) s.rows[i / row_len][i % row_len] = in[i];
   simt::sync_warp();

@@ -44,12 +44,8 @@ TEST(math, widening_gives_back_every_element) {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
     const float wide = simt::widen<f16>(half), wide_b = simt::widen<bf16>(half);
-    if (wide == wide) {
-      ASSERT_EQ(simt::round_pair<f16>(wide, 0) & 0xffff, bits);
-    }
-    if (wide_b == wide_b) {
-      ASSERT_EQ(simt::round_pair<bf16>(wide_b, 0) & 0xffff, bits);
-    }
+    if (wide == wide) { ASSERT_EQ(simt::round_pair<f16>(wide, 0) & 0xffff, bits); }
+    if (wide_b == wide_b) { ASSERT_EQ(simt::round_pair<bf16>(wide_b, 0) & 0xffff, bits); }
   }
 }
 

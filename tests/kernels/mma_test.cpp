@@ -22,7 +22,8 @@ struct operands {
   float c[16][8];
 };
 template <class T>
-RAPT_KERNEL(32, 1) multiply(const operands<T>* in, float* out) {
+RAPT_KERNEL(32, 1)
+multiply(const operands<T>* in, float* out) {
   const unsigned lane = simt::lane_idx();
   simt::mma_a a{};
   simt::mma_b b{};

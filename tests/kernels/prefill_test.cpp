@@ -97,7 +97,8 @@ void expect_bits_of_the_model(const attention_rig<T>& rig) {
       for (int i = 0; i < s.q_len; ++i) {
         const int visible = s.causal ? std::clamp(s.kv_len - s.q_len + i + 1, 0, s.kv_len) : s.kv_len;
         std::vector<std::uint16_t> expected;
-        for (const T x : model.row(rows_of(rig.problem.q, b, s.q_len, h, s.head_dim)[static_cast<std::size_t>(i)], visible)) expected.push_back(x.bits);
+        for (const T x : model.row(rows_of(rig.problem.q, b, s.q_len, h, s.head_dim)[static_cast<std::size_t>(i)], visible))
+          expected.push_back(x.bits);
         ASSERT_EQ(bits_of(rig, b, i, h), expected) << "batch " << b << ", head " << h << ", query " << i;
       }
     }
@@ -191,9 +192,7 @@ TYPED_TEST(prefill, a_query_that_is_not_finite_makes_its_own_row_nan) {
   const_cast<TypeParam*>(rig.problem.q.at(0, 9, 0))[2] = TypeParam(inf);
   attend(rig);
   for (int i = 0; i < 33; ++i)
-    if (i != 9) {
-      ASSERT_EQ(bits_of(rig, 0, i, 0), bits_of(clean, 0, i, 0)) << i;
-    }
+    if (i != 9) { ASSERT_EQ(bits_of(rig, 0, i, 0), bits_of(clean, 0, i, 0)) << i; }
   for (const std::uint16_t bits : bits_of(rig, 0, 9, 0)) EXPECT_EQ(bits, TypeParam(nan).bits);
 }
 

@@ -33,9 +33,7 @@ bool caught_by_some_schedule(F right) {
     const rapt::simt::emulator::scoped_device device(s);
     try {
       if (!right()) return true;
-    } catch (const rapt::simt::emulator::emulator_error&) {
-      return true;
-    }
+    } catch (const rapt::simt::emulator::emulator_error&) { return true; }
   }
   return false;
 }
