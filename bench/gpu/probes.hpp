@@ -244,8 +244,8 @@ mma_case random_case(kind k, generator& random) {
 template <class T>
 std::vector<mma_case> random_cases(kind k, int count) {
   generator random(1000 + static_cast<std::uint64_t>(k));
-  std::vector<mma_case> cases;
-  for (int i = 0; i < count; ++i) cases.push_back(random_case<T>(k, random));
+  std::vector<mma_case> cases(static_cast<std::size_t>(count));
+  for (mma_case& c : cases) c = random_case<T>(k, random);
   return cases;
 }
 

@@ -59,8 +59,8 @@ void fibre::start(void (*entry)()) {
 #ifdef RAPT_ASAN_FIBRES
   __asan_unpoison_memory_region(bottom_, size_);
 #endif
-  const auto top = reinterpret_cast<std::uintptr_t>(stack_.get() + stack_bytes) & ~std::uintptr_t{15};
-  auto** frame = reinterpret_cast<void**>(top);
+  std::byte* const end = stack_.get() + stack_bytes;
+  auto** frame = reinterpret_cast<void**>(end - reinterpret_cast<std::uintptr_t>(end) % 16);
   // As after a call: the word above the entry's address is where it would return to.
   *--frame = nullptr;
   *--frame = reinterpret_cast<void*>(entry);

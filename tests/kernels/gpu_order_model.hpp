@@ -55,7 +55,7 @@ class gpu_order_model {
  private:
   row_state empty() const {
     row_state s;
-    s.acc.assign(static_cast<std::size_t>(head_dim_), 0.0f);
+    s.acc.assign(at(head_dim_), 0.0f);
     return s;
   }
 
@@ -73,8 +73,7 @@ class gpu_order_model {
       if (first + j >= last) continue;
       u[j] = 0;
       for (int d = 0; d < head_dim_; d += 16)
-        u[j] = rapt::simt::emulator::multiply_add_16(rapt::simt::emulator::hopper, &q[static_cast<std::size_t>(d)],
-                                                     &k_[static_cast<std::size_t>(first + j)][static_cast<std::size_t>(d)], u[j]);
+        u[j] = rapt::simt::emulator::multiply_add_16(rapt::simt::emulator::hopper, &q[at(d)], &k_[at(first) + at(j)][at(d)], u[j]);
       if (std::isnan(u[j]) || std::isnan(max))
         max = std::numeric_limits<float>::quiet_NaN();
       else
@@ -96,21 +95,23 @@ class gpu_order_model {
 
     bool sees_not_finite = false;
     for (int key = first; key < last; ++key)
-      for (const T x : v_[static_cast<std::size_t>(key)]) sees_not_finite |= !std::isfinite(static_cast<float>(x));
+      for (const T x : v_[at(key)]) sees_not_finite |= !std::isfinite(static_cast<float>(x));
     for (int d = 0; d < head_dim_; ++d) {
-      float& acc = s.acc[static_cast<std::size_t>(d)];
+      float& acc = s.acc[at(d)];
       acc *= scale;
       for (int block = 0; block < tile_keys; block += 16) {
         T column[16];
         for (int j = 0; j < 16; ++j) {
-          const auto key = static_cast<std::size_t>(first + block + j);
-          column[j] = key < v_.size() ? v_[key][static_cast<std::size_t>(d)] : T();
+          const std::size_t key = at(first) + at(block) + at(j);
+          column[j] = key < v_.size() ? v_[key][at(d)] : T();
           if (!sees_not_finite && !std::isfinite(static_cast<float>(column[j]))) column[j] = T();
         }
         acc = rapt::simt::emulator::multiply_add_16(rapt::simt::emulator::hopper, &p[block], column, acc);
       }
     }
   }
+
+  static std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   static void merge(row_state& into, const row_state& from) {
     constexpr float none = -std::numeric_limits<float>::infinity();
