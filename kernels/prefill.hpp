@@ -7,7 +7,7 @@
 //   workspace   the states of the super-segment and of the row (each thread its own part, so without barriers), touched once in 512 keys
 // Bits do not depend on the grid: tiles are 64 keys, segments 512 and super-segments 8192 by absolute index, merged ascending; a row's own sums are
 // never mixed with another's. A tile that a row does not see changes nothing in the row but the sign of a zero, which the output does not keep.
-// Blocks draw tiles of queries from a counter, longest first within a head, so that heads of a group share keys and values in the second-level cache.
+// Blocks draw tiles of queries from a counter, so that none waits for another.
 // Bound: 4 * head_dim flops for each visible score. Test: tests/kernels/prefill_test.cpp. Bench: bench/gpu/run.sh. Figures: docs/kernels.md.
 #pragma once
 #include <kernels/attention_problem.hpp>
@@ -404,11 +404,15 @@ template <class T>
 RAPT_DEVICE int num_query_tiles(const attention_problem<T>& p) {
   return row_tiles(p) * p.num_heads * p.batch;
 }
-/// The query tile of this number: those of a head stand together, the longest first. A number beyond the last has a batch beyond the last.
+/// The query tile of this number; a number beyond the last has a batch beyond the last.
+/// Full attention takes the tiles of a head together, whose keys then stay in the second-level cache. Causal attention takes the longest tiles of all
+/// heads first: else a block that begins the longest one of the last head is still at it when the others have run out of work.
 template <class T>
 RAPT_DEVICE query_tile<T> query_tile_of(const attention_problem<T>& p, int number) {
-  const int tiles = row_tiles(p), head = number / tiles % p.num_heads, batch = number / tiles / p.num_heads;
-  const int first_row = (tiles - 1 - number % tiles) * prefill_rows, kv_head = p.kv_head_of(head);
+  const int tiles = row_tiles(p), heads = p.num_heads * p.batch;
+  const int row_tile = p.causal ? tiles - 1 - number / heads : number % tiles, head_of_batches = p.causal ? number % heads : number / tiles;
+  const int head = head_of_batches % p.num_heads, batch = number < tiles * heads ? head_of_batches / p.num_heads : p.batch;
+  const int first_row = row_tile * prefill_rows, kv_head = p.kv_head_of(head);
   const int end_row = first_row + prefill_rows < p.q_len ? first_row + prefill_rows : p.q_len;
   return {
       p.k.at(batch, 0, kv_head), p.v.at(batch, 0, kv_head), batch, head, first_row, (p.visible_keys(end_row - 1) + prefill_keys - 1) / prefill_keys};
