@@ -113,10 +113,12 @@ def correctness(kernels):
                 out = kernels.prefill(q, k, poisoned, torch.empty_like(q), True)
                 if not same_bits(out[:, :key].contiguous(), clean[:, :key].contiguous()) or out[0, key:, 0, key % head_dim].isfinite().any():
                     raise RuntimeError(f"{bad} in the values of key {key} is seen wrongly")
-    for dtype, head_dim in ((torch.bfloat16, 128), (torch.float32, 65), (torch.uint8, 33)):
-        x = torch.randint(0, 100, (3, 50, 4, head_dim), device="cuda").to(dtype)
-        if not torch.equal(kernels.repeat(x, torch.empty(3, 50, 12, head_dim, device="cuda", dtype=dtype), 3), x.repeat_interleave(3, dim=2)):
+    # The last has more than 2^31 elements.
+    for dtype, tokens, head_dim in ((torch.bfloat16, 50, 128), (torch.float32, 50, 65), (torch.uint8, 50, 33), (torch.uint8, 1 << 22, 129)):
+        x = torch.randint(0, 100, (3, tokens, 2, head_dim), device="cuda", dtype=torch.uint8).to(dtype)
+        if not torch.equal(kernels.repeat(x, torch.empty(3, tokens, 6, head_dim, device="cuda", dtype=dtype), 3), x.repeat_interleave(3, dim=2)):
             raise RuntimeError("repeat is wrong")
+        del x
     return rows
 
 
