@@ -45,15 +45,15 @@ tidy() {
   sources=$(python3 -c "
 import json
 for entry in json.load(open('build/clang/compile_commands.json')):
-    if '/src/' in entry['file'] or entry['file'].endswith(('/headers/rapt_rapt_hpp.cpp', '/headers/rapt_interop_eigen_hpp.cpp')): print(entry['file'])" | sort -u)
+    if '/src/' in entry['file'] or '/kernels/simt/' in entry['file'] or entry['file'].endswith(('/headers/rapt_rapt_hpp.cpp', '/headers/rapt_interop_eigen_hpp.cpp')): print(entry['file'])" | sort -u)
   xargs -P "$jobs" -n 1 clang-tidy -p build/clang --quiet <<<"$sources"
 }
 step "clang-tidy" tidy
 
 static_analysis() {
   # Suppressed: it does not know that raise() never returns, reads Highway's macros as comma operators, and stops at 12 configurations of #ifdef.
-  cppcheck --std=c++20 --language=c++ --enable=warning,portability --inline-suppr --error-exitcode=1 --quiet -j "$jobs" -Iinclude -Isrc --template=gcc \
-    --suppress=nullPointerRedundantCheck --suppress=constStatement --suppress=toomanyconfigs --suppress=unknownMacro --suppress=missingIncludeSystem src include
+  cppcheck --std=c++20 --language=c++ --enable=warning,portability --inline-suppr --error-exitcode=1 --quiet -j "$jobs" -I. -Iinclude -Isrc --template=gcc \
+    --suppress=nullPointerRedundantCheck --suppress=constStatement --suppress=toomanyconfigs --suppress=unknownMacro --suppress=missingIncludeSystem src include kernels
 }
 step "cppcheck" static_analysis
 

@@ -1,0 +1,58 @@
+"""Compiles every kernel for devices and holds what ptxas says of it (registers, stack, spills, static shared memory) against kernels/ptxas.txt.
+
+usage: ptxas.py check|write NVCC REPOSITORY
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ARCHITECTURES = ("80", "90a")
+
+
+def demangled(name):
+    text = subprocess.run(["c++filt", name], check=True, capture_output=True, text=True).stdout.strip()
+    # The signature repeats the template's arguments.
+    text = re.sub(r"rapt::v0::(kernels::)?|void ", "", text)
+    return text.split("(")[0]
+
+
+def compile_kernels(nvcc, root, architecture):
+    with tempfile.TemporaryDirectory() as folder:
+        command = [nvcc, "-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
+                   "-Xptxas", "-v", "-I", str(root), "-I", str(root / "include"), "-cubin", str(root / "kernels/kernels.cu"), "-o", folder + "/kernels.cubin"]
+        done = subprocess.run(command, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    if done.returncode or re.search(r"warning", output):
+        sys.exit(f"{' '.join(command)}\n{output}")
+    return output
+
+
+def lines_of(output, architecture):
+    entries = re.split(r"Compiling entry function '", output)[1:]
+    for entry in entries:
+        stack, stores, loads, registers = (int((re.search(pattern, entry) or [0, 0])[1]) for pattern in
+                                           (r"(\d+) bytes stack", r"(\d+) bytes spill stores", r"(\d+) bytes spill loads", r"Used (\d+) registers"))
+        yield f"sm_{architecture} {demangled(entry.split(chr(39))[0])}: {registers} registers, {stack} bytes of stack, {stores + loads} of spills"
+
+
+def main():
+    verb, nvcc, root = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+    table = root / "kernels/ptxas.txt"
+    found = [line for architecture in ARCHITECTURES for line in sorted(lines_of(compile_kernels(nvcc, root, architecture), architecture))]
+    if verb == "write":
+        table.write_text("\n".join(found) + "\n")
+        return
+    expected = table.read_text().splitlines()
+    for line in found:
+        if " 0 of spills" not in line:
+            sys.exit(f"spills: {line}")
+    changed = [f"- {line}" for line in expected if line not in found] + [f"+ {line}" for line in found if line not in expected]
+    if changed:
+        sys.exit(f"{table} is not what {nvcc} gives:\n" + "\n".join(changed))
+    print(f"{len(found)} kernels as in {table}")
+
+
+main()

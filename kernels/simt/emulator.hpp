@@ -1,0 +1,102 @@
+// A block of device threads on one thread of the host: each is a fibre that runs until it has to wait for others.
+//
+// What a device leaves open, the emulator makes adversarial: the order of threads and the moment when an asynchronous copy lands are a `schedule`,
+// shared memory begins as NaN, and the destination of a copy is NaN until it lands. A kernel that is right gives the same bits under every schedule.
+// Waiting fibres are on wait lists, so threads that can never go on are an empty ready list: they are reported, not hung. What is wrong throws
+// emulator_error out of launch().
+#pragma once
+#include <kernels/simt/extent.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+
+namespace rapt {
+inline namespace v0 {
+namespace simt {
+
+namespace emulator {
+
+enum class thread_order { ascending, descending, random };
+enum class landing {
+  at_issue,  ///< as early as can be
+  in_order,  ///< one at each switch of threads, the oldest first
+  at_wait,   ///< not before somebody waits for it
+  random
+};
+
+struct schedule {
+  const char* name;
+  thread_order order;
+  landing copies;
+  std::uint32_t seed = 0;
+};
+/// Those that every kernel is tested under; of the random one also other seeds.
+inline constexpr schedule schedules[] = {
+    {"in order", thread_order::ascending, landing::in_order},
+    {"late copies", thread_order::descending, landing::at_wait},
+    {"eager copies", thread_order::ascending, landing::at_issue},
+    {"random", thread_order::random, landing::random, 1},
+};
+
+/// What an architecture lets one launch have.
+struct device_limits {
+  const char* name;
+  std::size_t shared_bytes;  ///< of a block
+  unsigned threads = 1024;   ///< of a block
+  index3 grid = {2147483647u, 65535u, 65535u};
+};
+inline constexpr device_limits sm_80{"sm_80", 163 * 1024}, sm_90{"sm_90", 227 * 1024};
+
+struct emulator_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Launches of this host thread, while it lives, run under this schedule and these limits; before, under the first schedule and sm_90's.
+class scoped_device {
+ public:
+  explicit scoped_device(const schedule& s, const device_limits& limits = sm_90);
+  scoped_device(const scoped_device&) = delete;
+  scoped_device& operator=(const scoped_device&) = delete;
+  ~scoped_device();
+
+ private:
+  const schedule schedule_before_;
+  const device_limits limits_before_;
+};
+
+/// Runs `thread` for every thread of every block, block after block.
+void run(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& thread);
+
+// What follows is asked by a running thread about itself.
+unsigned thread_idx();
+index3 block_idx();
+index3 grid_extent();
+std::byte* shared_memory();
+/// `bytes` of shared memory at an address of the kernel's, which must lie inside and be aligned to `alignment`.
+std::byte* shared_at(std::uint32_t address, std::size_t bytes, std::size_t alignment, const char* instruction);
+[[noreturn]] void fail(const char* instruction, const char* what);
+
+/// Goes on when all threads of the block have come.
+void meet_block(const char* instruction);
+
+/// The lanes that execute one instruction together. Pointers of lanes outside the mask are null.
+struct warp_operands {
+  const void* in[warp_size] = {};
+  void* out[warp_size] = {};
+  std::uint32_t mask = 0;
+};
+/// Goes on when all lanes of the mask have come to this instruction; the last of them acts for all.
+void meet_warp(std::uint32_t mask, const char* instruction, const void* in, void* out, void (*act)(const warp_operands&));
+
+/// 16 bytes on their way to shared memory; zeros where there is no source.
+void copy_async(std::byte* destination, const std::byte* source);
+void commit_copies();
+/// Goes on when all but the thread's newest `groups` groups have landed.
+void wait_for_copies(unsigned groups);
+
+}  // namespace emulator
+}  // namespace simt
+}  // namespace v0
+}  // namespace rapt

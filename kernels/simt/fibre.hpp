@@ -1,0 +1,37 @@
+// A stack of its own to run on, and the switch between two of them: what an emulated thread is.
+#pragma once
+#include <cstddef>
+#include <memory>
+
+namespace rapt {
+inline namespace v0 {
+namespace simt {
+namespace emulator {
+
+/// Where execution goes on after a switch: a fibre, or the stack of the operating system's thread that began it all (default constructed).
+class fibre {
+ public:
+  fibre() = default;
+  fibre(const fibre&) = delete;
+  fibre& operator=(const fibre&) = delete;
+
+  /// The next switch to this fibre calls `entry`, which must not return, on a fresh stack. What was on the stack before is forgotten, not destroyed.
+  void start(void (*entry)());
+  /// Goes on in `to`; returns when somebody switches back to this fibre, which is the running one.
+  void switch_to(fibre& to);
+  /// The first thing that `entry` does.
+  static void entered();
+
+ private:
+  std::unique_ptr<std::byte[]> stack_;
+  void* stack_pointer_ = nullptr;
+  // AddressSanitizer's view of the stack. The thread's own is learned when a fibre is first entered from it.
+  void* shadow_ = nullptr;
+  const void* bottom_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace emulator
+}  // namespace simt
+}  // namespace v0
+}  // namespace rapt
