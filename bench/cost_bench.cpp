@@ -113,8 +113,8 @@ void add_cost_benches() {
     if (wanted(batch <= cost_small_batch)) add_cost("batch/sequences:" + std::to_string(batch), batch_shape(batch));
   for (int threads = 1; threads <= context().num_workers(); ++threads) {
     if (options().small) break;
-    add_cost("threads/call:prompt/threads:" + std::to_string(threads), prompt_shape(threads));
-    add_cost("threads/call:decode/threads:" + std::to_string(threads), decode_shape(threads));
+    add_cost("threads/call:prompt/workers:" + std::to_string(threads), prompt_shape(threads));
+    add_cost("threads/call:decode/workers:" + std::to_string(threads), decode_shape(threads));
   }
 }
 

@@ -121,7 +121,7 @@ def plot_cost(rows, title):
             counts, times = series(rows, "rows", "real_time", bench="few_rows", model_dim=model_dim, keys_before=before)
             few.plot(counts, times, style, color=f"C{color}", label=f"model_dim {model_dim}, {before} keys before")
     log2_axes(few, counts)
-    few.set(yscale="log", xlabel="rows", title="few rows: time of a forward, us")
+    few.set(yscale="log", ylim=(0.3, None), xlabel="rows", title="few rows: time of a forward, us")
     for color, kv in enumerate(("f32", "f16", "bf16")):
         lens, planned = series(rows, "kv_len", "kv_bytes", bench="decode", kv=kv)
         _, share = series(rows, "kv_len", "of_read_rate", bench="decode", kv=kv)
@@ -137,14 +137,14 @@ def plot_cost(rows, title):
     log2_axes(batch, counts)
     batch.set(yscale="log", ylim=(0.5 * times[0], None), xlabel="sequences in one step, 1,024 keys each", title="a token of each: time, us")
     for call, text in (("prompt", "512 rows"), ("decode", "1 row after 8,192 keys")):
-        counts, times = series(rows, "threads", "real_time", bench="threads", call=call)
+        counts, times = series(rows, "workers", "real_time", bench="threads", call=call)
         threads.plot(counts, times, "o-", label=text)
         threads.plot(counts, [times[0] / n for n in counts], ":", color="grey")
     threads.set_xticks(counts)
     threads.grid(True, alpha=0.3)
     threads.set(yscale="log", xlabel="threads", title="1024 wide, 16 heads: time, us; dotted: one thread's, divided")
     for ax in axes.flat:
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=7, ncols=2 if ax is few else 1)
     fig.suptitle(title, fontsize=10)
     return fig
 
