@@ -23,12 +23,20 @@ int guarded(F f) {
   }
 }
 
+/// [batch, len, heads, dim] with any strides, in elements.
+struct peer_tensor {
+  void* data;
+  index_t extents[4], strides[4];
+
+  template <class T>
+  rapt::tensor_view<T, 4> of() const {
+    return rapt::view(static_cast<T*>(data), extents[0], extents[1], extents[2], extents[3]).strided(strides[0], strides[1], strides[2], strides[3]);
+  }
+};
 template <class T>
-void attend(void* ctx, const void* q, const void* k, const void* v, void* out, index_t batch, index_t q_len, index_t kv_len, index_t heads,
-            index_t kv_heads, index_t dim, const rapt::attend_options& options) {
-  rapt::attend(*static_cast<rapt::cpu::context*>(ctx), rapt::view(static_cast<const T*>(q), batch, q_len, heads, dim),
-               rapt::view(static_cast<const T*>(k), batch, kv_len, kv_heads, dim), rapt::view(static_cast<const T*>(v), batch, kv_len, kv_heads, dim),
-               rapt::view(static_cast<T*>(out), batch, q_len, heads, dim), options);
+void attend(void* ctx, const peer_tensor& q, const peer_tensor& k, const peer_tensor& v, const peer_tensor& out,
+            const rapt::attend_options& options) {
+  rapt::attend(*static_cast<rapt::cpu::context*>(ctx), q.of<const T>(), k.of<const T>(), v.of<const T>(), out.of<T>(), options);
 }
 
 /// Weights as torch.nn.MultiheadAttention keeps them.
@@ -55,17 +63,13 @@ extern "C" {
 
 void* peer_context(int num_threads) { return new rapt::cpu::context({.num_threads = num_threads}); }
 
-/// q, out [batch, q_len, heads, dim], k, v [batch, kv_len, kv_heads, dim], contiguous.
-int peer_attend(void* ctx, const float* q, const float* k, const float* v, float* out, index_t batch, index_t q_len, index_t kv_len, index_t heads,
-                index_t kv_heads, index_t dim, int causal) {
-  return guarded([&] { attend<float>(ctx, q, k, v, out, batch, q_len, kv_len, heads, kv_heads, dim, {.causal = causal != 0}); });
-}
-/// The same of bf16, by cpu-bf16dot-v1.
-int peer_attend_bf16(void* ctx, const void* q, const void* k, const void* v, void* out, index_t batch, index_t q_len, index_t kv_len, index_t heads,
-                     index_t kv_heads, index_t dim, int causal) {
+/// Tensors of f32, or of bf16 by cpu-bf16dot-v1.
+int peer_attend(void* ctx, const peer_tensor* q, const peer_tensor* k, const peer_tensor* v, const peer_tensor* out, int causal, int bf16) {
   return guarded([&] {
-    attend<rapt::bf16>(ctx, q, k, v, out, batch, q_len, kv_len, heads, kv_heads, dim,
-                       {.causal = causal != 0, .numerics = rapt::numerics_id::cpu_bf16dot_v1});
+    if (bf16 != 0)
+      attend<rapt::bf16>(ctx, *q, *k, *v, *out, {.causal = causal != 0, .numerics = rapt::numerics_id::cpu_bf16dot_v1});
+    else
+      attend<float>(ctx, *q, *k, *v, *out, {.causal = causal != 0});
   });
 }
 
@@ -155,7 +159,7 @@ int peer_step(void* module, const float* x, float* y) {
 
 void peer_free_module(void* module) { delete static_cast<cached_module*>(module); }
 
-/// Layouts as peer_attend's, one sequence.
+/// q, out [q_len, heads, dim], k, v [kv_len, kv_heads, dim].
 void eigen_attend(const float* q, const float* k, const float* v, float* out, index_t q_len, index_t kv_len, index_t heads, index_t kv_heads,
                   index_t dim, int num_threads) {
   peers::eigen_attention(q, k, v, out, q_len, kv_len, heads, kv_heads, dim, num_threads);

@@ -27,6 +27,10 @@ class Work:
     tolerance: float = 1e-4  # of the largest absolute value of the answer
 
 
+class Tensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("extents", ctypes.c_int64 * 4), ("strides", ctypes.c_int64 * 4)]
+
+
 class Library:
     """rapt and Eigen behind ctypes; arrays must outlive the calls."""
 
@@ -47,10 +51,16 @@ class Library:
         if getattr(self.c, function)(*converted):
             raise RuntimeError(f"{function} failed")
 
-    def attend(self, q, k, v, out, causal):
-        (batch, q_len, heads, dim), (_, kv_len, kv_heads, _) = q.shape, k.shape
-        self.call("peer_attend", self.context, q, k, v, out, batch, q_len, kv_len, heads, kv_heads, dim, ctypes.c_int(causal))
-        return out
+    def attend(self, q, k, v, causal):
+        """rapt on tensors [batch, len, heads, dim] of any strides, f32 or bf16 (by cpu-bf16dot-v1), as a function that returns such a tensor."""
+        held = [q, k, v, torch.zeros_like(q)]
+        tensors = [ctypes.byref(Tensor(x.data_ptr(), tuple(x.shape), x.stride())) for x in held]
+
+        def run():
+            self.call("peer_attend", self.context, *tensors, ctypes.c_int(causal), ctypes.c_int(q.dtype == torch.bfloat16))
+            return held[-1]
+
+        return run
 
     def module(self, function, *arguments):
         converted = [a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, numpy.ndarray) else ctypes.c_int64(a) if isinstance(a, int) else a for a in arguments]
@@ -136,25 +146,30 @@ def ort_grouped_decode(threads, q, cache_k, cache_v, new_k, new_v):
     return decode
 
 
-def heads_first(x):
-    return torch.from_numpy(x).transpose(1, 2).contiguous()
+def address(tensor):
+    return ctypes.c_void_p(tensor.data_ptr())
 
 
-def torch_attention(q, k, v, causal):
-    """Contiguous [batch, heads, len, dim]; keys and values given for every query head."""
-    query, key, value = heads_first(q), heads_first(k), heads_first(v)
-    return lambda: F.scaled_dot_product_attention(query, key, value, is_causal=causal).transpose(1, 2).numpy()
+def heads_first(x, dtype=torch.float32):
+    """[batch, len, heads, dim], each head's rows together in memory."""
+    return torch.from_numpy(x).to(dtype).transpose(1, 2).contiguous().transpose(1, 2)
 
 
 def repeated(x, heads):
     return numpy.ascontiguousarray(numpy.repeat(x, heads // x.shape[2], axis=2))
 
 
+def torch_attention(q, k, v, causal):
+    """Tensors that are heads_first, so that PyTorch gets them contiguous; keys and values given for every query head."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
+
+
 def prefill(lib, name, length, heads, kv_heads, dim, causal, goal, share_goal=None):
     q, k, v = randoms(1, length, heads, dim, stream=1), randoms(1, length, kv_heads, dim, stream=2), randoms(1, length, kv_heads, dim, stream=3)
-    out, eigen_out = numpy.zeros_like(q), numpy.zeros_like(q)
+    eigen_out = numpy.zeros_like(q)
     wide_k, wide_v = repeated(k, heads), repeated(v, heads)
-    contenders = {"rapt": lambda: lib.attend(q, k, v, out, causal), "PyTorch SDPA": torch_attention(q, wide_k, wide_v, causal),
+    contenders = {"rapt": lib.attend(*map(heads_first, (q, k, v)), causal), "PyTorch SDPA": torch_attention(*map(heads_first, (q, wide_k, wide_v)), causal),
                   "ORT MultiHeadAttention": ort_multi_head(lib.threads, q, wide_k, wide_v, causal)}
     if causal:
         contenders["ORT GroupQueryAttention"] = ort_grouped_causal(lib.threads, q, k, v)
@@ -167,23 +182,12 @@ def prefill(lib, name, length, heads, kv_heads, dim, causal, goal, share_goal=No
     return Work(name, contenders, (2 if causal else 4) * length * length * heads * dim, "fma", goal, share_goal)
 
 
-def address(tensor):
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
 def prefill_bf16(lib, name, length, heads, kv_heads, dim, causal, goal):
     """By cpu-bf16dot-v1."""
-    q, k, v = (torch.from_numpy(randoms(1, length, n, dim, stream=s)).bfloat16() for s, n in ((1, heads), (2, kv_heads), (3, kv_heads)))
-    out = torch.zeros_like(q)
-
-    def ours():
-        lib.call("peer_attend_bf16", lib.context, *map(address, (q, k, v, out)), 1, length, length, heads, kv_heads, dim, ctypes.c_int(causal))
-        return out
-
-    query = q.transpose(1, 2).contiguous()
-    wide_k, wide_v = (x.repeat_interleave(heads // kv_heads, 2).transpose(1, 2).contiguous() for x in (k, v))
-    theirs = lambda: F.scaled_dot_product_attention(query, wide_k, wide_v, is_causal=causal).transpose(1, 2)
-    return Work(name, {"rapt": ours, "PyTorch SDPA bf16": theirs}, (2 if causal else 4) * length * length * heads * dim, "vdpbf16ps", goal, tolerance=2e-2)
+    q, k, v = (randoms(1, length, n, dim, stream=s) for s, n in ((1, heads), (2, kv_heads), (3, kv_heads)))
+    given = [heads_first(x, torch.bfloat16) for x in (q, k, v, repeated(k, heads), repeated(v, heads))]
+    contenders = {"rapt": lib.attend(*given[:3], causal), "PyTorch SDPA bf16": torch_attention(given[0], *given[3:], causal)}
+    return Work(name, contenders, (2 if causal else 4) * length * length * heads * dim, "vdpbf16ps", goal, tolerance=2e-2)
 
 
 def decode(lib, name, kv_len, kv_dtype, goal, heads=32, kv_heads=8, dim=128, model_dim=16):
@@ -215,7 +219,8 @@ def decode(lib, name, kv_len, kv_dtype, goal, heads=32, kv_heads=8, dim=128, mod
     if kv_dtype != "bf16":
         run = ort_grouped_decode(lib.threads, q, whole_k.numpy().copy(), whole_v.numpy().copy(), new_k, new_v)
         contenders[f"ORT GroupQueryAttention {kv_dtype}"] = lambda: answer(run())
-    work = Work(name, contenders, 2 * (kv_len + 1) * kv_heads * dim * (4 if kv_dtype == "f32" else 2), "read", goal, 0.85, 2e-2 if kv_dtype == "bf16" else 5e-3)
+    bytes_read = 2 * (kv_len + 1) * kv_heads * dim * (4 if kv_dtype == "f32" else 2)
+    work = Work(name, contenders, bytes_read, "read", goal, 0.85 if lib.threads > 1 else None, 2e-2 if kv_dtype == "bf16" else 5e-3)
     work.release = lambda: lib.c.peer_free_module(module)
     return work
 
@@ -296,8 +301,8 @@ def module_step(lib, name, kv_len, width, heads, goal):
 
 def tabular(lib, name, batch, q_len, kv_len, kv_heads, goal, heads=6, dim=32):
     q, k, v = randoms(batch, q_len, heads, dim, stream=15), randoms(batch, kv_len, kv_heads, dim, stream=16), randoms(batch, kv_len, kv_heads, dim, stream=17)
-    out = numpy.zeros_like(q)
-    contenders = {"rapt": lambda: lib.attend(q, k, v, out, False), "PyTorch SDPA": torch_attention(q, repeated(k, heads), repeated(v, heads), False)}
+    contenders = {"rapt": lib.attend(*map(torch.from_numpy, (q, k, v)), False),
+                  "PyTorch SDPA": torch_attention(*map(heads_first, (q, repeated(k, heads), repeated(v, heads))), False)}
     return Work(name, contenders, 4 * batch * q_len * kv_len * heads * dim, "fma", goal)
 
 
