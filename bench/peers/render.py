@@ -52,6 +52,7 @@ def bars(content, target):
         for work, value in zip(works, values):
             ax.text(value, work, f" {value:.2f}", va="center", fontsize=8)
         ax.axvline(1, color="k", linewidth=0.8)
+        ax.set_ylim(-0.6, len(works) - 0.4)
         ax.set_xlim(0, max(values) * 1.12)
         ax.set_xlabel(f"time of the best peer / time of rapt, {threads} thread{'s' if threads > 1 else ''}")
         ax.tick_params(axis="y", labelsize=8)
