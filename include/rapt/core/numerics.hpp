@@ -9,7 +9,8 @@ inline namespace v0 {
 namespace numerics_id {
 
 inline constexpr std::string_view cpu_v1 = "cpu-v1";
-/// Products of pairs of bf16 by vdpbf16ps: faster for bf16, with bits of its own; needs a CPU with AVX512_BF16.
+/// Products of pairs of bf16 by vdpbf16ps, with bits of its own; needs a CPU with AVX512_BF16. Faster on AMD Zen 4, slower on the one Intel Xeon
+/// seen so far (docs/performance.md).
 inline constexpr std::string_view cpu_bf16dot_v1 = "cpu-bf16dot-v1";
 
 }  // namespace numerics_id
