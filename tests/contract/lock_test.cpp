@@ -34,7 +34,8 @@ TEST_P(numerics_lock, every_instruction_set_reproduces_the_locked_hashes) {
   const std::string id(GetParam());
   nlohmann::ordered_json lock = nlohmann::ordered_json::object();
   if (std::ifstream in(path); in) lock = nlohmann::ordered_json::parse(in);
-  if (const char* asked = std::getenv("RAPT_WRITE_NUMERICS_LOCK"); asked != nullptr && asked == id) {
+  if (const char* asked = std::getenv("RAPT_WRITE_NUMERICS_LOCK")) {
+    ASSERT_EQ(asked, id) << "RAPT_WRITE_NUMERICS_LOCK names the id to write";
     rapt::cpu::context& first = contract::context_for(sets().front(), 1);
     lock[id] = nlohmann::ordered_json::array();
     for (int n = 0; n < num_cases; ++n) lock[id].push_back(digits(run(first, n, id)));
@@ -45,6 +46,7 @@ TEST_P(numerics_lock, every_instruction_set_reproduces_the_locked_hashes) {
   ASSERT_EQ(lock[id].size(), static_cast<std::size_t>(num_cases));
   for (const rapt::cpu::isa set : sets()) {
     rapt::cpu::context& ctx = contract::context_for(set, 2);
+    EXPECT_EQ(ctx.numerics(), rapt::numerics_id::cpu_v1) << "the default";
     for (int n = 0; n < num_cases; ++n)
       EXPECT_EQ(digits(run(ctx, n, id)), lock[id][static_cast<std::size_t>(n)].get<std::string>()) << rapt::cpu::name_of(set) << ", case " << n;
   }
