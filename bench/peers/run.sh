@@ -27,7 +27,7 @@ for model in smollm2 smollm2-gguf; do .venv/bin/python examples/models/fetch.py 
 printf '== configure and build: release\n'
 cmake --preset release >build/logs/release-configure.log || { cat build/logs/release-configure.log; exit 1; }
 cmake --build --preset release -j "${RAPT_JOBS:-2}" --target rapt_peer_api >build/logs/release-build.log || { grep -v '^\[' build/logs/release-build.log | head -60; exit 1; }
-printf '== threads, work, time, ratio to the best peer, share of the limit (about half an hour for 1 and 2 threads)\n'
+printf '== threads, work, time, ratio to the best peer, share of the limit (about twenty minutes for 1 and 2 threads)\n'
 result=build/bench/peers-$(date -u +%Y-%m-%dT%H%M%SZ).json
 .venv/bin/python bench/peers/peers.py "$(find build/release -name librapt_peer_api.so)" "$result" "${options[@]}"
 printf '== %s\n' "$result"
