@@ -50,14 +50,13 @@ class appender {
     for (index_t i = 0; i < p_.num_sequences; ++i) num_units += units_of(p_.sequences[i]), num_rows += p_.sequences[i].num_rows;
     const index_t num_workers =
         workers_for(ctx_, num_units, num_rows * (p_.kv.num_heads * (p_.kv.head_dim + p_.kv.value_dim) * 4 + p_.rope.dim * 100));
-    const worker_scratch<append_scratch<A>> workers(scratch, num_workers, p_);
+    const worker_scratch workers(scratch, num_workers, [&](workspace& from) { return append_scratch<A>(from, p_); });
     if (scratch.measuring()) return;
-    for_each_unit(ctx_, num_workers, num_units, [&](index_t worker, index_t unit) {
+    for_each_unit(ctx_, workers, num_workers, num_units, [&](const append_scratch<A>& own, index_t unit) {
       const sequence_rows* s = p_.sequences;
       for (; unit >= units_of(*s); ++s) unit -= units_of(*s);
       const index_t begin = (s->kv_len / unit_keys + unit) * unit_keys;
       const index_t first = std::max(s->kv_len, begin), last = std::min(s->kv_len + s->num_rows, begin + unit_keys);
-      const append_scratch<A> own = workers.of(worker, p_);
       for (index_t index = first; index < last;) {
         const index_t count = std::min(lane_group - index % lane_group, last - index);
         append_group(*s, index, count, own);

@@ -80,20 +80,19 @@ class attention {
   void blocks(workspace& scratch) {
     const unit_list list(scratch, p_.num_sequences);
     const index_t num_workers = workers_for(ctx_, num_blocks_, work_);
-    const worker_scratch<attend_scratch<A>> workers(scratch, num_workers, c_, block_rows_);
+    const worker_scratch workers(scratch, num_workers, [&](workspace& from) { return attend_scratch<A>(from, c_, block_rows_); });
     if (scratch.measuring()) return;
     const auto blocks_of = [&](index_t i) { return ceil_div(rows_of(p_.sequences[i]), max_block_rows_); };
     list.fill([&](index_t i) { return c_.stored_heads * blocks_of(i); });
     // Many short sequences: one worker takes all heads of one.
     const index_t grain = num_blocks_ >= 16 * num_workers * c_.stored_heads ? c_.stored_heads : 1;
-    const auto attend_unit = [&](index_t worker, index_t unit) {
+    const auto attend_unit = [&](const attend_scratch<A>& own, index_t unit) {
       const auto [i, of_sequence] = list.find(unit);
       const sequence_rows& s = p_.sequences[i];
       // The last rows first: under causal they take longest.
       const index_t first_row = (blocks_of(i) - 1 - of_sequence / c_.stored_heads) * max_block_rows_;
       const index_t num_rows = std::min(max_block_rows_, rows_of(s) - first_row);
       if (grain > 1 && of_sequence % grain == 0) touch(s, first_row, num_rows);
-      const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
       const row_block<A> block(c_, s, of_sequence % c_.stored_heads, first_row, num_rows, own);
       const index_t last = block.last_segment(), num_supers = ceil_div(last, segments_per_super);
       const index_t first_super = block.first_segment() / segments_per_super;
@@ -107,7 +106,7 @@ class attention {
       }
       block.finish(own.whole);
     };
-    for_each_unit(ctx_, num_workers, num_blocks_, attend_unit, grain);
+    for_each_unit(ctx_, workers, num_workers, num_blocks_, attend_unit, grain);
   }
 
   /// Reads once, in the order of addresses, what the heads of a short block share: a head alone meets it in pieces that lie a row apart, which takes
@@ -159,7 +158,7 @@ class attention {
     const unit_list list(scratch, p_.num_sequences), rows(scratch, p_.num_sequences);
     split_range* const ranges = scratch.take<split_range>(p_.num_sequences);
     const index_t num_workers = workers_for(ctx_, std::max<index_t>(ctx_.num_workers(), 1), work_);
-    const worker_scratch<attend_scratch<A>> workers(scratch, num_workers, c_, block_rows_);
+    const worker_scratch workers(scratch, num_workers, [&](workspace& from) { return attend_scratch<A>(from, c_, block_rows_); });
     if (scratch.measuring()) return;
     for (index_t i = 0; i < p_.num_sequences; ++i) ranges[i] = range_of(p_.sequences[i]);
     const index_t num_units = list.fill([&](index_t i) { return c_.stored_heads * ranges[i].num_units(); });
@@ -170,12 +169,11 @@ class attention {
       const index_t before = rows.begin_of(i), count = tiled_rows(rows_of(p_.sequences[i]));
       return partial.at((before * c_.stored_heads + head * count) * slots + slot * count);
     };
-    for_each_unit(ctx_, num_workers, num_units, [&](index_t worker, index_t unit) {
+    for_each_unit(ctx_, workers, num_workers, num_units, [&](const attend_scratch<A>& own, index_t unit) {
       const auto [i, of_sequence] = list.find(unit);
       const sequence_rows& s = p_.sequences[i];
       const split_range& range = ranges[i];
       const index_t slot = of_sequence / c_.stored_heads, head = of_sequence % c_.stored_heads;
-      const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
       const row_block<A> block(c_, s, head, 0, rows_of(s), own);
       const states<A> into = slot_at(i, head, slot);
       if (slot < range.num_supers()) {
@@ -188,10 +186,9 @@ class attention {
     });
     const index_t num_owners = p_.num_sequences * c_.stored_heads;
     const index_t num_mergers = std::min(num_workers, workers_for(ctx_, num_owners, num_rows * slots * c_.value_dim));
-    for_each_unit(ctx_, num_mergers, num_owners, [&](index_t worker, index_t unit) {
+    for_each_unit(ctx_, workers, num_mergers, num_owners, [&](const attend_scratch<A>& own, index_t unit) {
       const index_t i = unit / c_.stored_heads, head = unit % c_.stored_heads, count = rows_of(p_.sequences[i]);
       if (count == 0) return;
-      const attend_scratch<A> own = workers.of(worker, c_, block_rows_);
       const row_block<A> block(c_, p_.sequences[i], head, 0, count, own);
       const index_t num_supers = ranges[i].num_supers(), num_slots = ranges[i].num_units();
       clear(own.super, count), clear(own.whole, count);

@@ -95,6 +95,7 @@ template <class A>
 struct attend_scratch {
   A* scores;            // [rows of a group][score_stride]
   A* added;             // [score_stride]: a row of the additive mask, or distances
+  seen_keys* ranges;    // [rows of a group]
   std::uint64_t* seen;  // [rows of a group][words_per_segment]
   std::uint64_t* finite;
   query_row* block;                 // [block_rows]
@@ -112,6 +113,7 @@ struct attend_scratch {
   attend_scratch(workspace& from, const attend_call<A>& c, index_t block_rows)
       : scores(from.take<A>(std::min(block_rows, rows_of_group) * score_stride)),
         added(from.take<A>(score_stride)),
+        ranges(from.take<seen_keys>(std::min(block_rows, rows_of_group))),
         seen(from.take<std::uint64_t>(std::min(block_rows, rows_of_group) * words_per_segment)),
         finite(from.take<std::uint64_t>(std::min(block_rows, rows_of_group) * words_per_segment)),
         block(from.take<query_row>(block_rows)),

@@ -9,8 +9,6 @@
 #include <cpu/attend_tile.hpp>
 #include <cpu/philox.hpp>
 
-#include <optional>
-
 namespace rapt {
 inline namespace v0 {
 namespace cpu {
@@ -26,7 +24,7 @@ template <class A>
 class tile_work {
  public:
   /// Tile `index` of a group. The first one meets the segment in memory, if it is read where it lies.
-  tile_work(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, const query_tile<A>& tile, index_t index,
+  tile_work(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, query_tile<A>& tile, index_t index,
             const attend_scratch<A>& scratch, const states<A>& out)
       : c_(call),
         s_(sequence),
@@ -35,7 +33,8 @@ class tile_work {
         w_(scratch),
         out_(out.at(index * max_tile_rows)),
         first_row_(index * max_tile_rows),
-        walks_(index == 0 && call.in_place) {}
+        walks_(index == 0 && call.in_place),
+        seen_(scratch.ranges + first_row_) {}
 
   /// scores and softmax.
   void find_probabilities() {
@@ -57,7 +56,7 @@ class tile_work {
 
   /// values.
   void sum_values() const {
-    if (first_ >= last_) return;
+    if (tile_.first >= tile_.last) return;
     std::memset(out_.acc, 0, static_cast<std::size_t>(tile_.tile_rows * c_.value_stride) * sizeof(A));
     index_t all_first = 0, all_last = segment_len;
     bool by_bits = false;
@@ -66,11 +65,11 @@ class tile_work {
       by_bits |= seen_[r].bits != nullptr;
     }
     all_first = round_up(all_first, c_.word_terms), all_last -= all_last % c_.word_terms;
-    if (all_first >= all_last) return accumulate_by_row(first_, last_);
+    if (all_first >= all_last) return accumulate_by_row(tile_.first, tile_.last);
     if (!by_bits) {
-      accumulate_by_row(first_, all_first);
+      accumulate_by_row(tile_.first, all_first);
       accumulate(tile_.tile_rows, 0, all_first, all_last);
-      accumulate_by_row(all_last, last_);
+      accumulate_by_row(all_last, tile_.last);
       return;
     }
     std::uint64_t all[words_per_segment] = {};
@@ -95,7 +94,7 @@ class tile_work {
   bool find_visible() {
     const bool by_index = c_.p.mask.kind != mask_kind::boolean && segment_.positions == nullptr;
     const bool same_for_heads = c_.p.mask.head_stride == 0;
-    first_ = segment_len, last_ = 0;
+    tile_.first = segment_len, tile_.last = 0;
     for (index_t r = 0; r < tile_.used; ++r) {
       out_.max[r] = minus_infinity<A>;
       out_.sum[r] = 0;
@@ -107,16 +106,16 @@ class tile_work {
       else
         seen_[r] = keys_seen(c_.p, c_.has_window, s_, row, segment_, w_.seen + (first_row_ + r) * words_per_segment);
       if (seen_[r].empty()) continue;
-      first_ = std::min(first_, seen_[r].first), last_ = std::max(last_, seen_[r].last);
+      tile_.first = std::min(tile_.first, seen_[r].first), tile_.last = std::max(tile_.last, seen_[r].last);
     }
-    return first_ < last_;
+    return tile_.first < tile_.last;
   }
 
   void score_all() const {
     const index_t size = size_of(c_.operand_type), group_stride = c_.head_dim * lane_group;
     for (index_t i = 0; i < segment_.num_runs; ++i) {
       const key_run& run = segment_.runs[i];
-      const index_t begin = std::max(run.first, first_ / lane_group * lane_group), end = std::min(run.first + run.count, last_);
+      const index_t begin = std::max(run.first, tile_.first / lane_group * lane_group), end = std::min(run.first + run.count, tile_.last);
       if (begin >= end) continue;
       const std::byte* const keys = run.keys + (begin - run.first) * c_.head_dim * size;
       for (index_t d = 0; d < c_.head_dim; d += score_block)
@@ -240,29 +239,27 @@ class tile_work {
   const attend_call<A>& c_;
   const sequence_rows& s_;
   const key_segment& segment_;
-  const query_tile<A>& tile_;
+  query_tile<A>& tile_;
   const attend_scratch<A>& w_;
   const states<A> out_;
   const index_t first_row_;
   const bool walks_;
-  seen_keys seen_[max_tile_rows] = {};
-  index_t first_ = 0, last_ = 0;
+  seen_keys* const seen_;  // [tile_.used]
 };
 
 }  // namespace
 
 template <class A>
-void attend_tiles(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, std::span<const query_tile<A>> tiles,
+void attend_tiles(const attend_call<A>& call, const sequence_rows& sequence, const key_segment& segment, std::span<query_tile<A>> tiles,
                   const attend_scratch<A>& scratch, const states<A>& out) {
-  std::optional<tile_work<A>> work[tiles_of_group];
-  for (std::size_t t = 0; t < tiles.size(); ++t)
-    work[t].emplace(call, sequence, segment, tiles[t], static_cast<index_t>(t), scratch, out).find_probabilities();
-  for (std::size_t t = 0; t < tiles.size(); ++t) work[t]->sum_values();
+  const auto work_of = [&](std::size_t t) { return tile_work<A>(call, sequence, segment, tiles[t], static_cast<index_t>(t), scratch, out); };
+  for (std::size_t t = 0; t < tiles.size(); ++t) work_of(t).find_probabilities();
+  for (std::size_t t = 0; t < tiles.size(); ++t) work_of(t).sum_values();
 }
 
-template void attend_tiles(const attend_call<float>&, const sequence_rows&, const key_segment&, std::span<const query_tile<float>>,
+template void attend_tiles(const attend_call<float>&, const sequence_rows&, const key_segment&, std::span<query_tile<float>>,
                            const attend_scratch<float>&, const states<float>&);
-template void attend_tiles(const attend_call<double>&, const sequence_rows&, const key_segment&, std::span<const query_tile<double>>,
+template void attend_tiles(const attend_call<double>&, const sequence_rows&, const key_segment&, std::span<query_tile<double>>,
                            const attend_scratch<double>&, const states<double>&);
 
 }  // namespace cpu

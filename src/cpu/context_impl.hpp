@@ -34,54 +34,60 @@ inline index_t workers_for(const context& ctx, index_t num_units, index_t work) 
   return std::clamp<index_t>(num_units, 1, ctx.num_workers());
 }
 
-/// Calls f(worker, unit) once for each unit, on num_workers threads; `grain` at a time are taken in ascending order.
-template <class F>
-void for_each_unit(context& ctx, index_t num_workers, index_t num_units, const F& f, index_t grain = 1) {
+/// One piece of scratch for each worker, laid out by `make(workspace&)`.
+template <class Make>
+class worker_scratch {
+ public:
+  worker_scratch(workspace& from, index_t num_workers, const Make& make) : make_(make), begin_(from.used_bytes()), first_(make(from)) {
+    bytes_ = from.used_bytes() - begin_;
+    others_ = from.take<std::byte>((num_workers - 1) * static_cast<index_t>(bytes_));
+  }
+  auto of(index_t worker) const {
+    if (worker == 0) return first_;
+    workspace own(others_ + static_cast<std::size_t>(worker - 1) * bytes_, bytes_);
+    return make_(own);
+  }
+
+ private:
+  const Make make_;
+  std::size_t begin_, bytes_ = 0;
+  const std::invoke_result_t<Make, workspace&> first_;
+  std::byte* others_ = nullptr;
+};
+/// For units that need none.
+struct no_scratch {
+  no_scratch of(index_t) const { return {}; }
+};
+
+/// Calls f(scratch of the worker, unit) once for each unit, on num_workers threads; `grain` at a time are taken in ascending order.
+template <class Scratch, class F>
+void for_each_unit(context& ctx, const Scratch& scratch, index_t num_workers, index_t num_units, const F& f, index_t grain = 1) {
   if (num_workers <= 1) {
-    for (index_t unit = 0; unit < num_units; ++unit) f(index_t{0}, unit);
+    const auto own = scratch.of(0);
+    for (index_t unit = 0; unit < num_units; ++unit) f(own, unit);
     return;
   }
   struct job {
+    const Scratch& scratch;
     const F& f;
     index_t num_units, grain;
     std::atomic<index_t> next{0};
-  } work{f, num_units, grain};
+  } work{scratch, f, num_units, grain};
   const executor& pool = ctx.internals().pool;
   pool.run(
       pool.self, num_workers,
       [](void* arg, index_t worker) {
         const float_environment environment;
         job& w = *static_cast<job*>(arg);
+        const auto own = w.scratch.of(worker);
         for (;;) {
           const index_t first = w.next.fetch_add(w.grain, std::memory_order_relaxed);
           if (first >= w.num_units) break;
-          for (index_t unit = first; unit < std::min(first + w.grain, w.num_units); ++unit) w.f(worker, unit);
+          for (index_t unit = first; unit < std::min(first + w.grain, w.num_units); ++unit) w.f(own, unit);
         }
       },
       &work);
 }
-
-/// One piece of scratch for each worker. Scratch is a type constructed from a workspace and `args`: measured once, then laid out per worker.
-template <class Scratch>
-class worker_scratch {
- public:
-  template <class... Args>
-  worker_scratch(workspace& from, index_t num_workers, const Args&... args) {
-    workspace measure;
-    Scratch(measure, args...);
-    bytes_ = measure.peak_bytes();
-    base_ = from.take<std::byte>(num_workers * static_cast<index_t>(bytes_));
-  }
-  template <class... Args>
-  Scratch of(index_t worker, const Args&... args) const {
-    workspace own(base_ + static_cast<std::size_t>(worker) * bytes_, bytes_);
-    return Scratch(own, args...);
-  }
-
- private:
-  std::byte* base_ = nullptr;
-  std::size_t bytes_ = 0;
-};
 
 /// Calls f with an accumulator of the type named by `accumulator`.
 template <class F>

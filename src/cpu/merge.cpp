@@ -23,14 +23,13 @@ void run(context& ctx, const merge_params& p, workspace& scratch) {
   const row_kernels<A>& rows = rows_of<A>(*ctx.internals().table);
   const index_t num_rows = p.out.rows(), dim = p.out.dim;
   const index_t num_workers = workers_for(ctx, num_rows, num_rows * p.out.heads * dim * 4);
-  const worker_scratch<merge_scratch<A>> workers(scratch, num_workers, dim);
+  const worker_scratch workers(scratch, num_workers, [&](workspace& from) { return merge_scratch<A>(from, dim); });
   if (scratch.measuring()) return;
   constexpr A minus_inf = -std::numeric_limits<A>::infinity();
   const auto load = [&](const operand& o, index_t row, index_t head, A* to) {
     rows.load(byte_at(o.data, o.offset(row, head), o.type), o.type, o.dim_stride, dim, to);
   };
-  for_each_unit(ctx, num_workers, num_rows, [&](index_t worker, index_t row) {
-    const merge_scratch<A> own = workers.of(worker, dim);
+  for_each_unit(ctx, workers, num_workers, num_rows, [&](const merge_scratch<A>& own, index_t row) {
     for (index_t h = 0; h < p.out.heads; ++h) {
       const A a_lse = static_cast<const A*>(p.a_lse.data)[p.a_lse.offset(row, h)],
               b_lse = static_cast<const A*>(p.b_lse.data)[p.b_lse.offset(row, h)];

@@ -38,7 +38,7 @@ void each_element(context& ctx, const pack_params& p, const F& f) {
   Source* const source = static_cast<Source*>(p.source.data);
   const index_t num_columns = p.source.heads * p.source.dim, depth = p.to.depth;
   const index_t units = ceil_div(num_columns, lane_group);
-  for_each_unit(ctx, workers_for(ctx, units, num_columns * depth * 8), units, [&](index_t, index_t unit) {
+  for_each_unit(ctx, no_scratch(), workers_for(ctx, units, num_columns * depth * 8), units, [&](no_scratch, index_t unit) {
     for (index_t i = unit * lane_group; i < std::min(num_columns, (unit + 1) * lane_group); ++i) {
       const index_t column = p.first_column + i;
       Packed* const to = packed + column / lane_group * lane_group * depth + column % lane_group;

@@ -46,29 +46,38 @@ class projection {
   void run(workspace& scratch) {
     const index_t num_rows = p_.x.rows(), packed_rows = round_up(std::min(num_rows, chunk_rows), max_tile_rows);
     A* const packed = scratch.take<A>(packed_rows * num_words_);
-    const worker_scratch<unit_scratch<A>> workers(scratch, num_workers_, depth_, p_.bf16_pairs);
-    const auto scratch_of = [&](index_t worker) { return workers.of(worker, depth_, p_.bf16_pairs); };
+    const worker_scratch workers(scratch, num_workers_, [&](workspace& from) { return unit_scratch<A>(from, depth_, p_.bf16_pairs); });
     if (scratch.measuring()) return;
     for (index_t first = 0; first < num_rows; first += chunk_rows) {
       const index_t count = std::min(chunk_rows, num_rows - first);
       const index_t num_tiles = ceil_div(count, index_t{max_tile_rows}), num_blocks = ceil_div(count, block_rows);
-      for_each_unit(ctx_, workers_for(ctx_, num_tiles, 8 * count * depth_), num_tiles, [&](index_t worker, index_t tile) {
-        pack(first + tile * max_tile_rows, first + count, packed + tile * max_tile_rows * num_words_, scratch_of(worker));
-      });
-      for_each_unit(ctx_, num_workers_, num_blocks * num_panels_, [&](index_t worker, index_t unit) {
+      const bool is_tile = num_rows == 1 && in_place();
+      if (!is_tile)
+        for_each_unit(ctx_, workers, workers_for(ctx_, num_tiles, 8 * count * depth_), num_tiles, [&](const unit_scratch<A>& own, index_t tile) {
+          pack(first + tile * max_tile_rows, first + count, packed + tile * max_tile_rows * num_words_, own);
+        });
+      const A* const tiles = is_tile ? row_in_place(0) : packed;
+      for_each_unit(ctx_, workers, num_workers_, num_blocks * num_panels_, [&](const unit_scratch<A>& own, index_t unit) {
         const index_t block = unit / num_panels_ * block_rows;
-        multiply(first + block, std::min(block_rows, count - block), packed + block * num_words_, unit % num_panels_, scratch_of(worker));
+        multiply(first + block, std::min(block_rows, count - block), tiles + block * num_words_, unit % num_panels_, own);
       });
     }
   }
 
  private:
+  /// Whether a row lies in memory as a tile of one row would.
+  bool in_place() const {
+    const operand& x = p_.x;
+    return (p_.bf16_pairs ? lies_as_words(x) : x.type == dtype_of<A> && x.dim_stride == 1) && (x.heads == 1 || x.head_stride == x.dim);
+  }
+  const A* row_in_place(index_t row) const { return reinterpret_cast<const A*>(byte_at(p_.x.data, p_.x.offset(row, 0), p_.x.type)); }
+
   void pack(index_t row, index_t end, A* to, const unit_scratch<A>& scratch) const {
     const operand& x = p_.x;
     const index_t used = std::min<index_t>(max_tile_rows, end - row);
-    const bool in_place = (p_.bf16_pairs ? lies_as_words(x) : x.type == dtype_of<A> && x.dim_stride == 1) && (x.heads == 1 || x.head_stride == x.dim);
+    const bool as_it_lies = in_place();
     pack_tile(rows_, used, tile_rows_for(used), num_words_, to, [&](index_t r) {
-      if (in_place) return reinterpret_cast<const A*>(byte_at(x.data, x.offset(row + r, 0), x.type));
+      if (as_it_lies) return row_in_place(row + r);
       A* const wide = scratch.wide + r * depth_;
       load_row(rows_, x, row + r, wide);
       if (!p_.bf16_pairs) return static_cast<const A*>(wide);
@@ -114,9 +123,10 @@ class projection {
     }
   }
 
-  /// Columns [first, first + count) of a row lie in pieces of whole or partial heads: f(address, columns after first, columns).
+  /// Columns [first, first + count) of a row lie in pieces of whole or partial heads, or in one: f(address, columns after first, columns).
   template <class F>
   static void each_piece(const operand& o, index_t row, index_t first, index_t count, const F& f) {
+    if (o.head_stride == o.dim * o.dim_stride) return f(byte_at(o.data, o.offset(row, 0) + first * o.dim_stride, o.type), 0, count);
     for (index_t at = 0; at < count;) {
       const index_t head = (first + at) / o.dim, d = (first + at) % o.dim, n = std::min(o.dim - d, count - at);
       f(byte_at(o.data, o.offset(row, head) + d * o.dim_stride, o.type), at, n);

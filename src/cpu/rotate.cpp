@@ -24,12 +24,11 @@ void run(context& ctx, const rotate_params& p, workspace& scratch) {
   index_t num_units = 0, num_rows = 0;
   for (index_t i = 0; i < p.num_sequences; ++i) num_units += ceil_div(p.sequences[i].num_rows, unit_rows), num_rows += p.sequences[i].num_rows;
   const index_t num_workers = workers_for(ctx, num_units, num_rows * (p.x.heads * p.x.dim * 2 + p.rope.dim * 100));
-  const worker_scratch<rotate_scratch<A>> workers(scratch, num_workers, p);
+  const worker_scratch workers(scratch, num_workers, [&](workspace& from) { return rotate_scratch<A>(from, p); });
   if (scratch.measuring()) return;
   const index_t stride = p.x.dim_stride;
   // Units of short sequences come in the order of the list; each worker walks it forward.
-  for_each_unit(ctx, num_workers, num_units, [&](index_t worker, index_t unit) {
-    const rotate_scratch<A> own = workers.of(worker, p);
+  for_each_unit(ctx, workers, num_workers, num_units, [&](const rotate_scratch<A>& own, index_t unit) {
     const sequence_rows* s = p.sequences;
     for (; unit >= ceil_div(s->num_rows, unit_rows); ++s) unit -= ceil_div(s->num_rows, unit_rows);
     for (index_t i = unit * unit_rows, end = std::min(s->num_rows, i + unit_rows); i < end; ++i) {

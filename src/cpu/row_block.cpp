@@ -65,7 +65,7 @@ void row_block<A>::fold(index_t first, index_t last, const states<A>& into) cons
       std::size_t num_tiles = 0;
       for (index_t r = first_row; r < end_row; r += max_tile_rows) {
         const index_t used = std::min<index_t>(max_tile_rows, end_row - r);
-        tiles[num_tiles++] = {w_.block + r, used, tile_rows_for(used), w_.queries + r * c_.query_words()};
+        tiles[num_tiles++] = {w_.block + r, used, tile_rows_for(used), w_.queries + r * c_.query_words(), 0, 0};
       }
       attend_tiles<A>(c_, s_, segment, {tiles, num_tiles}, w_, merging ? w_.segment : into.at(first_row));
       if (merging) c_.rows.merge(end_row - first_row, into.at(first_row), w_.segment);

@@ -30,7 +30,7 @@ class row_block {
 
   const attend_call<A>& c_;
   const sequence_rows& s_;
-  const attend_scratch<A> w_;
+  const attend_scratch<A>& w_;
   index_t kv_head_, num_rows_;
   index_t first_ = 0, last_ = 0;  // keys that some row may see
 };

@@ -61,8 +61,49 @@ TEST(workspace, past_the_end_is_null_and_measuring_gives_nothing) {
   alignas(64) std::byte block[128];
   workspace scratch(block, sizeof block);
   EXPECT_NE(scratch.take<float>(32), nullptr);
+  EXPECT_FALSE(scratch.measuring());
   EXPECT_EQ(scratch.take<float>(1), nullptr);
   EXPECT_EQ(workspace().take<float>(1), nullptr);
+}
+
+TEST(workspace, measures_from_the_first_piece_on_that_did_not_fit) {
+  alignas(64) std::byte block[128];
+  workspace scratch(block, sizeof block);
+  {
+    const workspace::scope inner(scratch);
+    scratch.take<float>(33);
+  }
+  EXPECT_TRUE(scratch.measuring());
+  EXPECT_EQ(scratch.take<float>(1), nullptr);
+  EXPECT_EQ(scratch.peak_bytes(), 192u);
+}
+
+// A context whose memory grows; operations that say what they did.
+struct growing_context {
+  std::vector<std::byte> memory;
+  workspace begin_call(std::size_t bytes) {
+    if (bytes > memory.size()) memory.resize(bytes);
+    return {memory.data(), memory.size()};
+  }
+};
+
+TEST(workspace, a_call_runs_once_where_it_fits_and_from_its_beginning_where_not) {
+  growing_context ctx;
+  std::vector<char> done;
+  const auto operation = [&](workspace& scratch, char name, rapt::index_t bytes) {
+    const workspace::scope inner(scratch);
+    scratch.take<std::byte>(bytes);
+    if (!scratch.measuring()) done.push_back(name);
+  };
+  const auto call = [&](workspace& scratch) { operation(scratch, 'a', 64), operation(scratch, 'b', 640), operation(scratch, 'c', 64); };
+  rapt::run_in_workspace(ctx, call);
+  EXPECT_EQ(done, (std::vector{'a', 'b', 'c'}));
+  EXPECT_EQ(ctx.memory.size(), 640u);
+  rapt::run_in_workspace(ctx, call);
+  EXPECT_EQ(done, (std::vector{'a', 'b', 'c', 'a', 'b', 'c'}));
+  done.clear(), ctx.memory.resize(128);
+  rapt::run_in_workspace(ctx, call);
+  EXPECT_EQ(done, (std::vector{'a', 'a', 'b', 'c'})) << "b did not fit: after it nothing runs";
 }
 
 TEST(workspace, nothing_takes_nothing) {

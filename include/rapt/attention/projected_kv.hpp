@@ -125,10 +125,7 @@ class basic_projected_kv {
     append_params p;
     p.accumulator = layout_.type == dtype::f64 || k.type == dtype::f64 ? dtype::f64 : dtype::f32;
     p.k = k, p.v = v, p.kv = layout_, p.sequences = rows, p.num_sequences = k.batch;
-    workspace measure;
-    Backend::append(ctx, p, measure);
-    workspace scratch = ctx.begin_call(measure.peak_bytes());
-    Backend::append(ctx, p, scratch);
+    run_in_workspace(ctx, [&](workspace& scratch) { Backend::append(ctx, p, scratch); });
   }
 
   attention_config config_;

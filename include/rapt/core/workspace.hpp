@@ -7,26 +7,31 @@
 namespace rapt {
 inline namespace v0 {
 
-/// An arena over memory that somebody else owns. In measuring mode it owns nothing, returns null and counts: the code that lays out a call's
-/// scratch is also the code that says how much it needs, so the two can not disagree.
+/// An arena over memory that somebody else owns. Past the end of that memory it measures: it returns null and counts, so that the code that lays out
+/// a call's scratch is also the code that says how much it needs, and the two can not disagree. Operations take all their scratch and then do nothing
+/// if it measures.
 class workspace {
  public:
-  /// Measures.
+  /// Measures from the start.
   workspace() = default;
   workspace(std::byte* data, std::size_t bytes) : data_(data), capacity_(bytes), measuring_(false) {}
 
+  /// True from the first piece on that did not fit.
   bool measuring() const { return measuring_; }
+  /// Bytes that are out now.
+  std::size_t used_bytes() const { return used_; }
   /// The most bytes that were out at one time.
   std::size_t peak_bytes() const { return peak_; }
 
-  /// `count` uninitialised elements, 64-byte aligned. Past the end of the block is a defect of the library: nullptr, caught by the caller's tests.
+  /// `count` uninitialised elements, 64-byte aligned; null where it measures.
   template <class T>
   T* take(index_t count) {
     const std::size_t bytes = static_cast<std::size_t>(round_up(count * static_cast<index_t>(sizeof(T)), alignment));
     const std::size_t begin = used_;
     used_ += bytes;
     peak_ = std::max(peak_, used_);
-    if (measuring_ || used_ > capacity_) return nullptr;
+    measuring_ = measuring_ || used_ > capacity_;
+    if (measuring_) return nullptr;
     return reinterpret_cast<T*>(data_ + begin);
   }
 
@@ -50,6 +55,17 @@ class workspace {
   std::size_t capacity_ = 0, used_ = 0, peak_ = 0;
   bool measuring_ = true;
 };
+
+/// Runs operations, `call(workspace&)`, in the workspace that the context has; where that ends too soon, from their beginning in one that is large
+/// enough. The operation that did not fit and those after it have done nothing before.
+template <class Context, class Call>
+void run_in_workspace(Context& ctx, const Call& call) {
+  workspace scratch = ctx.begin_call(0);
+  call(scratch);
+  if (!scratch.measuring()) return;
+  scratch = ctx.begin_call(scratch.peak_bytes());
+  call(scratch);
+}
 
 }  // namespace v0
 }  // namespace rapt

@@ -44,10 +44,7 @@ void run_attend(Context& ctx, const attend_operands& call, const attend_options&
   if (!options.numerics.empty()) raise_if(ctx.check_numerics("attend", options.numerics, call.q.type, call.k.type));
   if (call.q.rows() == 0) return;
   const attend_params params = make_attend_params(call, options, ctx.sequences(call.q.batch));
-  workspace measure;
-  backend_of<Context>::attend(ctx, params, measure);
-  workspace scratch = ctx.begin_call(measure.peak_bytes());
-  backend_of<Context>::attend(ctx, params, scratch);
+  run_in_workspace(ctx, [&](workspace& scratch) { backend_of<Context>::attend(ctx, params, scratch); });
 }
 }  // namespace detail
 

@@ -21,10 +21,7 @@ void run_merge(Context& ctx, const merge_params& p) {
   for (const auto& [name, in] : {std::pair{"a_lse", p.a_lse}, {"b_lse", p.b_lse}})
     if (!same_elements(p.out_lse, in)) raise_if(check_disjoint({"merge", "out_lse"}, p.out_lse, name, in));
   raise_if(check_disjoint({"merge", "out"}, p.out, "out_lse", p.out_lse));
-  workspace measure;
-  backend_of<Context>::merge(ctx, p, measure);
-  workspace scratch = ctx.begin_call(measure.peak_bytes());
-  backend_of<Context>::merge(ctx, p, scratch);
+  run_in_workspace(ctx, [&](workspace& scratch) { backend_of<Context>::merge(ctx, p, scratch); });
 }
 }  // namespace detail
 

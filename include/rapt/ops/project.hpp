@@ -86,10 +86,7 @@ void run_project(Context& ctx, const operand& x, const packed_matrix& weights, c
   if (x.rows() == 0) return;
   project_params params;
   params.accumulator = accumulator, params.x = x, params.num_targets = 1, params.targets[0] = {weights, y};
-  workspace measure;
-  backend_of<Context>::project(ctx, params, measure);
-  workspace scratch = ctx.begin_call(measure.peak_bytes());
-  backend_of<Context>::project(ctx, params, scratch);
+  run_in_workspace(ctx, [&](workspace& scratch) { backend_of<Context>::project(ctx, params, scratch); });
 }
 }  // namespace detail
 
