@@ -112,6 +112,56 @@ TEST(allocations, a_fixed_workspace_is_enough_where_it_was_reserved) {
   EXPECT_NO_THROW(attend(fixed));
 }
 
+// Where it is short, a call may be half done before that shows.
+TEST(allocations, a_workspace_that_is_too_short_writes_nothing) {
+  random_source random(45);
+  constexpr index_t heads = 24, dim = 48, batch = 5, keys = 1'100;
+  rapt::cpu::context growing({.num_threads = 1});
+  const attention_config config = rapt::resolve({.model_dim = dim, .num_heads = heads, .kv_dtype = dtype::f32});
+  const rapt::multi_head_attention<float> module(growing, config, make_weights(random, config, dtype::f32).views);
+  const std::vector<float> x = random_values<float>(random, batch * dim), x_kv = random_values<float>(random, batch * keys * dim);
+  std::vector<float> y(x.size()), lse(batch * heads);
+  const auto in = rapt::view(x.data(), batch, 1, dim), others = rapt::view(x_kv.data(), batch, keys, dim);
+  const auto out = rapt::view(y.data(), batch, 1, dim);
+  const auto never_written = [&](const char* name, const auto& call) {
+    SCOPED_TRACE(name);
+    const std::size_t needed = [&] {
+      rapt::cpu::context ctx({.num_threads = 1});
+      call(ctx);
+      return ctx.workspace_capacity();
+    }();
+    std::fill(y.begin(), y.end(), 7.0f), std::fill(lse.begin(), lse.end(), 7.0f);
+    const auto y_before = y, lse_before = lse;
+    for (int i = 0; i < 100; ++i) {
+      rapt::cpu::context fixed({.num_threads = 1, .grow = false});
+      fixed.reserve(needed * static_cast<std::size_t>(i) / 100);
+      EXPECT_THROW(call(fixed), rapt::capacity_error);
+      ASSERT_TRUE(y == y_before && lse == lse_before) << i << " hundredths";
+    }
+  };
+  never_written("self", [&](rapt::cpu::context& ctx) { module.forward(ctx, in, rapt::self_kv{}, out); });
+  never_written("lse", [&](rapt::cpu::context& ctx) {
+    module.forward(ctx, in, rapt::self_kv{}, out, {.lse = rapt::view(lse.data(), batch, heads, index_t{1})});
+  });
+  // Three sequences are blocks, the last two are split over their keys, which takes more.
+  never_written("chunks", [&](rapt::cpu::context& ctx) { module.forward(ctx, in, rapt::cross(others), out, {.num_chunks = 2}); });
+
+  rapt::kv_cache cache(growing, config, {.max_tokens = 64});
+  rapt::sequence sequence = cache.add_sequence();
+  const auto append = [&](rapt::cpu::context& ctx) {
+    module.forward(ctx, rapt::view(x.data(), batch, dim), rapt::append(cache, sequence), rapt::view(y.data(), batch, dim));
+  };
+  append(growing);
+  const std::vector<float> committed = y;
+  never_written("append", [&](rapt::cpu::context& ctx) {
+    sequence.truncate(0);
+    append(ctx);
+  });
+  EXPECT_EQ(sequence.kv_len(), 0);
+  append(growing);
+  EXPECT_EQ(y, committed);
+}
+
 TEST(allocations, none_in_warm_functions) {
   rapt::cpu::context ctx({.num_threads = 2});
   random_source random(44);
