@@ -117,12 +117,15 @@ TEST(allocations, a_workspace_that_is_too_short_writes_nothing) {
   random_source random(45);
   constexpr index_t heads = 24, dim = 48, batch = 5, keys = 1'100;
   rapt::cpu::context growing({.num_threads = 1});
-  const attention_config config = rapt::resolve({.model_dim = dim, .num_heads = heads, .kv_dtype = dtype::f32});
+  // So wide that the output projection takes most.
+  const attention_config config = rapt::resolve({.model_dim = dim, .num_heads = heads, .head_dim = 2, .value_dim = 64, .kv_dtype = dtype::f32});
   const rapt::multi_head_attention<float> module(growing, config, make_weights(random, config, dtype::f32).views);
   const std::vector<float> x = random_values<float>(random, batch * dim), x_kv = random_values<float>(random, batch * keys * dim);
   std::vector<float> y(x.size()), lse(batch * heads);
   const auto in = rapt::view(x.data(), batch, 1, dim), others = rapt::view(x_kv.data(), batch, keys, dim);
   const auto out = rapt::view(y.data(), batch, 1, dim);
+  rapt::projected_kv kv(growing, config);
+  module.forward(growing, in, rapt::store(kv, others), out);
   const auto never_written = [&](const char* name, const auto& call) {
     SCOPED_TRACE(name);
     const std::size_t needed = [&] {
@@ -144,7 +147,7 @@ TEST(allocations, a_workspace_that_is_too_short_writes_nothing) {
     module.forward(ctx, in, rapt::self_kv{}, out, {.lse = rapt::view(lse.data(), batch, heads, index_t{1})});
   });
   // Three sequences are blocks, the last two are split over their keys, which takes more.
-  never_written("chunks", [&](rapt::cpu::context& ctx) { module.forward(ctx, in, rapt::cross(others), out, {.num_chunks = 2}); });
+  never_written("chunks", [&](rapt::cpu::context& ctx) { module.forward(ctx, in, rapt::stored(kv), out, {.num_chunks = 2}); });
 
   rapt::kv_cache cache(growing, config, {.max_tokens = 64});
   rapt::sequence sequence = cache.add_sequence();
