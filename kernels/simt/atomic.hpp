@@ -1,4 +1,4 @@
-// Numbers drawn by blocks.
+// What blocks tell each other through global memory.
 #pragma once
 #include <kernels/simt/simt.hpp>
 
@@ -14,6 +14,14 @@ RAPT_DEVICE unsigned fetch_add(unsigned* word, unsigned by) {
   const unsigned before = *word;
   *word += by;
   return before;
+#endif
+}
+
+/// What this thread has written, or has seen written, before is seen by every thread of the device that sees what it writes after; and the other way
+/// round.
+RAPT_DEVICE void fence_device() {
+#ifdef __CUDACC__
+  __threadfence();
 #endif
 }
 

@@ -301,9 +301,13 @@ void run(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std:
                          std::to_string(current_limits.shared_bytes));
   if (running != nullptr) throw emulator_error("launch: a thread of the device can not launch");
   block b(grid, num_threads, shared_bytes, thread);
+  std::vector<index3> blocks;
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) b.run({x, y, z});
+      for (unsigned x = 0; x < grid.x; ++x) blocks.push_back({x, y, z});
+  if (current_schedule.order == thread_order::descending) std::reverse(blocks.begin(), blocks.end());
+  if (current_schedule.order == thread_order::random) std::shuffle(blocks.begin(), blocks.end(), std::mt19937(current_schedule.seed));
+  for (const index3 idx : blocks) b.run(idx);
 }
 
 unsigned thread_idx() { return running->self().idx; }

@@ -1,9 +1,9 @@
 // A block of device threads on one thread of the host: each is a fibre that runs until it has to wait for others.
 //
-// What a device leaves open, the emulator makes adversarial: the order of threads and the moment when an asynchronous copy lands are a `schedule`,
-// shared memory begins as NaN, and the destination of a copy is NaN until it lands. A kernel that is right gives the same bits under every schedule.
-// Waiting fibres are on wait lists, so threads that can never go on are an empty ready list: they are reported, not hung. What is wrong throws
-// emulator_error out of launch().
+// What a device leaves open, the emulator makes adversarial: the order of blocks and threads and the moment when an asynchronous copy lands are a
+// `schedule`, shared memory begins as NaN, and the destination of a copy is NaN until it lands. A kernel that is right gives the same bits under
+// every schedule. Waiting fibres are on wait lists, so threads that can never go on are an empty ready list: they are reported, not hung. What is
+// wrong throws emulator_error out of launch().
 #pragma once
 #include <kernels/simt/extent.hpp>
 
@@ -66,7 +66,7 @@ class scoped_device {
   const device_limits limits_before_;
 };
 
-/// Runs `thread` for every thread of every block, block after block.
+/// Runs `thread` for every thread of every block, block after block, these in the order that the schedule has for threads.
 void run(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& thread);
 
 // What follows is asked by a running thread about itself.

@@ -2,6 +2,10 @@
 #pragma once
 #include <cstdint>
 
+// CUDA's names of what streams and events point to; the emulated device has its own of them.
+struct CUstream_st;
+struct CUevent_st;
+
 namespace rapt {
 inline namespace v0 {
 namespace simt {
@@ -10,6 +14,8 @@ namespace simt {
 struct index3 {
   unsigned x = 1, y = 1, z = 1;
 };
+
+using stream = CUstream_st*;  // null: the default stream
 
 constexpr unsigned warp_size = 32;
 constexpr std::uint32_t all_lanes = 0xffffffffu;

@@ -2,6 +2,7 @@
 #pragma once
 #include <kernels/simt/simt.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -49,6 +50,21 @@ RAPT_DEVICE float reciprocal(float x) {
 #endif
 }
 
+RAPT_DEVICE float divide(float a, float b) {
+#ifdef __CUDACC__
+  return __fdiv_rn(a, b);
+#else
+  return emulator::with_device_nan(a / b);
+#endif
+}
+RAPT_DEVICE float square_root(float x) {
+#ifdef __CUDACC__
+  return __fsqrt_rn(x);
+#else
+  return emulator::with_device_nan(std::sqrt(x));
+#endif
+}
+
 /// The larger one, +0 of two zeros; NaN where either is.
 RAPT_DEVICE float max_or_nan(float a, float b) {
 #ifdef __CUDACC__
@@ -73,6 +89,16 @@ RAPT_DEVICE float exp2_approx(float x) {
 #endif
 }
 
+/// (1 - t) / (1 + t) with t = exp2_approx(-2 log2 e |x|), and the sign of x: tanh x within 2^-22, absolutely.
+RAPT_DEVICE float tanh_approx(float x) {
+  const float t = exp2_approx(-2.88539008177792681472f * (x < 0 ? -x : x));
+  const float magnitude = (1.0f - t) * reciprocal(1.0f + t);
+  return x < 0 ? -magnitude : magnitude;
+}
+
+/// log x in double, of a float.
+RAPT_DEVICE double log_of(float x) { return ::log(static_cast<double>(x)); }
+
 /// Two floats rounded to nearest even, the first in the lower half. NaN becomes the device's, 0x7fff.
 template <class T>
 RAPT_DEVICE std::uint32_t round_pair(float low, float high) {
@@ -86,6 +112,18 @@ RAPT_DEVICE std::uint32_t round_pair(float low, float high) {
 #else
   const auto rounded = [](float x) { return std::uint32_t{x != x ? std::uint16_t{0x7fff} : T(x).bits}; };
   return rounded(low) | rounded(high) << 16;
+#endif
+}
+
+/// The smaller ones of signed 16-bit numbers, two in a word.
+RAPT_DEVICE std::uint32_t min_of_halves(std::uint32_t a, std::uint32_t b) {
+#ifdef __CUDACC__
+  return __vmins2(a, b);
+#else
+  const auto smaller = [](std::uint32_t x, std::uint32_t y) {
+    return std::uint32_t{static_cast<std::uint16_t>(std::min(static_cast<std::int16_t>(x), static_cast<std::int16_t>(y)))};
+  };
+  return smaller(a & 0xffffu, b & 0xffffu) | smaller(a >> 16, b >> 16) << 16;
 #endif
 }
 

@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <type_traits>
 #ifdef __CUDACC__
-#include <stdexcept>
-#include <string>
+#include <kernels/runtime/launch.hpp>
 #else
+#include <kernels/runtime/emulated.hpp>
 #include <kernels/simt/emulator.hpp>
 #endif
 
@@ -19,10 +19,12 @@
 /// A kernel whose blocks have `threads` threads, `blocks` of them at a time on a multiprocessor.
 #define RAPT_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
 #define RAPT_UNROLL _Pragma("unroll")
+#define RAPT_NO_UNROLL _Pragma("unroll 1")
 #else
 #define RAPT_DEVICE inline
 #define RAPT_KERNEL(threads, blocks) inline void
 #define RAPT_UNROLL
+#define RAPT_NO_UNROLL
 #endif
 
 namespace rapt {
@@ -30,8 +32,6 @@ inline namespace v0 {
 namespace simt {
 
 #ifdef __CUDACC__
-
-using stream = cudaStream_t;
 
 RAPT_DEVICE unsigned thread_idx() { return threadIdx.x; }
 RAPT_DEVICE index3 block_idx() { return {blockIdx.x, blockIdx.y, blockIdx.z}; }
@@ -50,20 +50,15 @@ RAPT_DEVICE std::uint32_t shared_address(const void* p) { return static_cast<std
 RAPT_DEVICE void sync_threads() { __syncthreads(); }
 RAPT_DEVICE void sync_warp(std::uint32_t mask = all_lanes) { __syncwarp(mask); }
 
-/// Runs the kernel on `grid` blocks of `num_threads` threads that share a Storage each, in the order of the stream.
+/// Runs the kernel on `grid` blocks of `num_threads` threads that share a Storage each, in the order of the stream. Throws cuda_error where it is
+/// refused.
 template <class Storage, class... Params>
 void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream s, const std::type_identity_t<Params>&... params) {
-  const auto check = [](cudaError_t status) {
-    if (status != cudaSuccess) throw std::runtime_error(std::string("launch: ") + cudaGetErrorString(status));
-  };
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sizeof(Storage))));
-  kernel<<<dim3(grid.x, grid.y, grid.z), num_threads, sizeof(Storage), s>>>(params...);
-  check(cudaGetLastError());
+  void* addresses[sizeof...(Params) + 1] = {const_cast<void*>(static_cast<const void*>(&params))...};
+  raise_if(runtime::launch(reinterpret_cast<const void*>(kernel), grid, num_threads, sizeof(Storage), addresses, s));
 }
 
 #else
-
-using stream = std::nullptr_t;  // the emulator has one, and launches end before they return
 
 inline unsigned thread_idx() { return emulator::thread_idx(); }
 inline index3 block_idx() { return emulator::block_idx(); }
@@ -83,8 +78,8 @@ inline void sync_warp(std::uint32_t mask = all_lanes) {
 }
 
 template <class Storage, class... Params>
-void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream, const std::type_identity_t<Params>&... params) {
-  emulator::run(grid, num_threads, sizeof(Storage), [&] { kernel(params...); });
+void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream s, const std::type_identity_t<Params>&... params) {
+  runtime::emulated::launch(s, [&] { emulator::run(grid, num_threads, sizeof(Storage), [&] { kernel(params...); }); });
 }
 
 #endif

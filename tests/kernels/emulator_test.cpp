@@ -2,6 +2,7 @@
 #include <kernels/simt/warp.hpp>
 #include <tests/kernels/schedules.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -32,6 +33,25 @@ TEST(emulator, every_index_of_the_grid_runs_once) {
   });
 }
 
+RAPT_KERNEL(1, 1) note_order(unsigned* order, unsigned* count) { order[(*count)++] = simt::block_idx().x; }
+TEST(emulator, blocks_run_in_the_order_of_the_schedule) {
+  std::vector<std::vector<unsigned>> orders;
+  for (const auto& s : rapt_test::all_schedules()) {
+    const simt::emulator::scoped_device device(s);
+    std::vector<unsigned> order(40);
+    unsigned count = 0;
+    simt::launch<simt::no_storage>(note_order, {40}, 1, nullptr, order.data(), &count);
+    ASSERT_EQ(count, 40u);
+    orders.push_back(order);
+    std::sort(order.begin(), order.end());
+    for (unsigned i = 0; i < 40; ++i) ASSERT_EQ(order[i], i);
+  }
+  EXPECT_TRUE(std::is_sorted(orders[0].begin(), orders[0].end()));
+  EXPECT_TRUE(std::is_sorted(orders[1].rbegin(), orders[1].rend()));
+  EXPECT_NE(orders[3], orders[0]);
+  EXPECT_NE(orders[3], orders[4]);
+}
+
 struct two_words {
   float words[2];
 };
@@ -52,7 +72,7 @@ RAPT_KERNEL(64, 1) end_before_barrier() {
 }
 TEST(emulator, a_thread_that_ends_before_a_barrier_is_reported_with_those_that_wait) {
   under_every_schedule([] {
-    const std::string what = error_of([] { simt::launch<simt::no_storage>(end_before_barrier, {2}, 64, nullptr); });
+    const std::string what = error_of([] { simt::launch<simt::no_storage>(end_before_barrier, {1}, 64, nullptr); });
     EXPECT_NE(what.find("deadlock in block (0, 0, 0)"), std::string::npos) << what;
     EXPECT_NE(what.find("thread 32 waits at sync_threads"), std::string::npos) << what;
     EXPECT_NE(what.find("thread 33 has ended"), std::string::npos) << what;

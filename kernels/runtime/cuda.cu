@@ -1,0 +1,64 @@
+// runtime.hpp and launch.hpp by the CUDA runtime.
+#include <kernels/runtime/launch.hpp>
+
+#include <string>
+
+namespace rapt {
+inline namespace v0 {
+namespace runtime {
+namespace {
+
+failure said(const char* function, cudaError_t status) {
+  if (status == cudaSuccess) return {};
+  // Else the next launch would report it once more.
+  (void)cudaGetLastError();
+  return {errc::cuda, std::string(function) + ": " + cudaGetErrorString(status)};
+}
+
+}  // namespace
+
+failure describe_device(int device, device_properties& to) {
+  const auto ask = [&](cudaDeviceAttr attribute, int& value) {
+    return said("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&value, attribute, device));
+  };
+  device_properties found;
+  if (failure f = ask(cudaDevAttrMultiProcessorCount, found.multiprocessors)) return f;
+  if (failure f = ask(cudaDevAttrComputeCapabilityMajor, found.major)) return f;
+  if (failure f = ask(cudaDevAttrComputeCapabilityMinor, found.minor)) return f;
+  to = found;
+  return {};
+}
+failure select_device(int device) { return said("cudaSetDevice", cudaSetDevice(device)); }
+
+failure allocate(std::size_t bytes, void*& to) { return said("cudaMalloc", cudaMalloc(&to, bytes)); }
+void free(void* data) noexcept { cudaFree(data); }
+
+failure copy(void* to, const void* from, std::size_t bytes, direction way, stream s) {
+  const cudaMemcpyKind kind = way == direction::to_device ? cudaMemcpyHostToDevice
+                              : way == direction::to_host ? cudaMemcpyDeviceToHost
+                                                          : cudaMemcpyDeviceToDevice;
+  return said("cudaMemcpyAsync", cudaMemcpyAsync(to, from, bytes, kind, s));
+}
+failure fill(void* to, int byte, std::size_t bytes, stream s) { return said("cudaMemsetAsync", cudaMemsetAsync(to, byte, bytes, s)); }
+
+failure create_stream(stream& to) { return said("cudaStreamCreateWithFlags", cudaStreamCreateWithFlags(&to, cudaStreamNonBlocking)); }
+void destroy(stream s) noexcept { cudaStreamDestroy(s); }
+failure synchronize(stream s) { return said("cudaStreamSynchronize", cudaStreamSynchronize(s)); }
+
+failure create_event(event& to) { return said("cudaEventCreateWithFlags", cudaEventCreateWithFlags(&to, cudaEventDisableTiming)); }
+void destroy(event e) noexcept { cudaEventDestroy(e); }
+failure record(event e, stream s) { return said("cudaEventRecord", cudaEventRecord(e, s)); }
+failure wait(stream s, event e) { return said("cudaStreamWaitEvent", cudaStreamWaitEvent(s, e, 0)); }
+failure synchronize(event e) { return said("cudaEventSynchronize", cudaEventSynchronize(e)); }
+
+failure last_error() { return said("cudaGetLastError", cudaGetLastError()); }
+
+failure launch(const void* kernel, simt::index3 grid, unsigned num_threads, std::size_t shared_bytes, void** params, stream s) {
+  const cudaError_t allowed = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+  if (failure f = said("cudaFuncSetAttribute", allowed)) return f;
+  return said("cudaLaunchKernel", cudaLaunchKernel(kernel, dim3(grid.x, grid.y, grid.z), dim3(num_threads), params, shared_bytes, s));
+}
+
+}  // namespace runtime
+}  // namespace v0
+}  // namespace rapt
