@@ -3,6 +3,8 @@
 usage: ptxas.py check|write NVCC REPOSITORY
 """
 
+import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
@@ -19,14 +21,14 @@ def demangled(name):
     return text.split("(")[0]
 
 
-def compile_kernels(nvcc, root, architecture):
+def compile_kernels(nvcc, root, source, architecture):
     with tempfile.TemporaryDirectory() as folder:
         command = [nvcc, "-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
-                   "-Xptxas", "-v", "-I", str(root), "-I", str(root / "include"), "-cubin", str(root / "kernels/kernels.cu"), "-o", folder + "/kernels.cubin"]
+                   "-Xptxas", "-v", "-I", str(root), "-I", str(root / "include"), "-cubin", str(source), "-o", folder + "/kernels.cubin"]
         done = subprocess.run(command, capture_output=True, text=True)
     output = done.stdout + done.stderr
     if done.returncode or re.search(r"warning", output):
-        sys.exit(f"{' '.join(command)}\n{output}")
+        raise RuntimeError(f"{' '.join(command)}\n{output}")
     return output
 
 
@@ -41,7 +43,9 @@ def lines_of(output, architecture):
 def main():
     verb, nvcc, root = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
     table = root / "kernels/ptxas.txt"
-    found = [line for architecture in ARCHITECTURES for line in sorted(lines_of(compile_kernels(nvcc, root, architecture), architecture))]
+    units = [(source, architecture) for source in sorted(root.glob("kernels/*.cu")) for architecture in ARCHITECTURES]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = sorted(line for lines in pool.map(lambda unit: list(lines_of(compile_kernels(nvcc, root, *unit), unit[1])), units) for line in lines)
     if verb == "write":
         table.write_text("\n".join(found) + "\n")
         return

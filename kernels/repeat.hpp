@@ -4,21 +4,15 @@
 // what such a copy costs: read once, written group_size times, by 16 bytes a thread. Bound: the device's copy rate over rows * row_bytes * (1 +
 // group_size). Test: tests/kernels/repeat_test.cpp.
 #pragma once
+#include <kernels/copy_unit.hpp>
 #include <kernels/simt/simt.hpp>
 #include <rapt/core/index.hpp>
-
-#include <cstdint>
 
 namespace rapt {
 inline namespace v0 {
 namespace kernels {
 
 constexpr int repeat_threads = 256, repeat_thread_units = 4, repeat_block_units = repeat_threads * repeat_thread_units;
-
-template <int Bytes>
-struct alignas(Bytes) repeat_unit {
-  std::uint8_t bytes[Bytes];
-};
 
 /// A thread copies four units, repeat_threads apart: so many loads are on their way at once. Row r of `from` becomes rows r * group_size ... of `to`.
 template <class Unit>
@@ -40,24 +34,14 @@ repeat_units(const Unit* from, Unit* to, index_t num_units, index_t row_units, i
 /// bytes decides the speed.
 inline void repeat_heads(const void* from, void* to, index_t rows, index_t row_bytes, int group_size, simt::stream stream) {
   if (rows == 0 || row_bytes == 0 || group_size == 0) return;
-  const auto with_unit = [&](auto unit) {
+  const auto common = reinterpret_cast<std::uintptr_t>(from) | reinterpret_cast<std::uintptr_t>(to) | static_cast<std::uintptr_t>(row_bytes);
+  with_copy_unit(common, [&](auto unit) {
     using unit_type = decltype(unit);
     constexpr index_t bytes = sizeof(unit_type);
     const index_t num_units = rows * row_bytes / bytes;
     simt::launch<simt::no_storage>(repeat_units<unit_type>, {static_cast<unsigned>(ceil_div(num_units, repeat_block_units))}, repeat_threads, stream,
                                    static_cast<const unit_type*>(from), static_cast<unit_type*>(to), num_units, row_bytes / bytes, group_size);
-  };
-  const auto common = reinterpret_cast<std::uintptr_t>(from) | reinterpret_cast<std::uintptr_t>(to) | static_cast<std::uintptr_t>(row_bytes);
-  if (common % 16 == 0)
-    with_unit(repeat_unit<16>{});
-  else if (common % 8 == 0)
-    with_unit(repeat_unit<8>{});
-  else if (common % 4 == 0)
-    with_unit(repeat_unit<4>{});
-  else if (common % 2 == 0)
-    with_unit(repeat_unit<2>{});
-  else
-    with_unit(repeat_unit<1>{});
+  });
 }
 
 }  // namespace kernels

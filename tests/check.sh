@@ -45,7 +45,7 @@ tidy() {
   sources=$(python3 -c "
 import json
 for entry in json.load(open('build/clang/compile_commands.json')):
-    if '/src/' in entry['file'] or '/kernels/simt/' in entry['file'] or entry['file'].endswith(('/headers/rapt_rapt_hpp.cpp', '/headers/rapt_interop_eigen_hpp.cpp')): print(entry['file'])" | sort -u)
+    if '/src/' in entry['file'] or '/kernels/simt/' in entry['file'] or '/kernels/runtime/' in entry['file'] or entry['file'].endswith(('/headers/rapt_rapt_hpp.cpp', '/headers/rapt_interop_eigen_hpp.cpp')): print(entry['file'])" | sort -u)
   xargs -P "$jobs" -n 1 clang-tidy -p build/clang --quiet <<<"$sources"
 }
 step "clang-tidy" tidy

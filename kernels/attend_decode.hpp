@@ -1,0 +1,101 @@
+// The launch of decode: its grid and workspace are functions of shapes, so that a captured graph serves sequences as they grow.
+#pragma once
+#include <kernels/attention_check.hpp>
+#include <kernels/decode.hpp>
+
+#include <algorithm>
+
+namespace rapt {
+inline namespace v0 {
+namespace kernels {
+
+/// What sizes grid and workspace of a launch. No sequence may have more queries or keys.
+struct decode_limits {
+  int max_q_len = 1, max_kv_len = 0;
+};
+
+/// Elements of decode_workspace's arrays.
+struct decode_sizes {
+  int row_tiles, tile_rows, max_segments, max_super_segments;
+  index_t acc, max_and_sum, counters;
+};
+
+/// Blocks of a grid in its second and third dimension.
+constexpr int max_grid_yz = 65535;
+
+/// So many blocks have a multiprocessor each, on all devices but small ones.
+constexpr int few_blocks = 128;
+
+/// The width that a head is padded to.
+constexpr int decode_dim(int dim) { return dim <= 64 ? 64 : dim <= 96 ? 96 : dim <= 128 ? 128 : dim <= 192 ? 192 : 256; }
+
+template <class T>
+decode_sizes decode_sizes_of(const attention_problem<T>& p, const decode_limits& limits) {
+  const int rows = limits.max_q_len * (p.num_heads / p.num_kv_heads);
+  index_t segments = std::max<index_t>(ceil_div(limits.max_kv_len, segment_len), 1);
+  if (p.q_positions.data == nullptr && p.k_positions.data == nullptr && p.window_left != no_window && p.window_right != no_window) {
+    // Seen by some of decode_rows consecutive queries: so many keys, which begin anywhere in a segment.
+    const index_t limit = limits.max_kv_len,
+                  seen = std::min(p.window_left, limit) + std::min(p.window_right, limit) + std::min(limits.max_q_len, decode_rows);
+    segments = std::min(segments, ceil_div(seen, segment_len) + 1);
+  }
+  decode_sizes sizes{};
+  sizes.row_tiles = static_cast<int>(ceil_div(rows, decode_rows)), sizes.tile_rows = std::min(rows, decode_rows);
+  sizes.max_segments = static_cast<int>(segments), sizes.max_super_segments = static_cast<int>(ceil_div(segments, segments_of_super)) + 1;
+  const index_t tiles = index_t{p.num_sequences} * p.num_kv_heads * sizes.row_tiles;
+  const index_t states = tiles * (sizes.max_segments + sizes.max_super_segments) * sizes.tile_rows;
+  sizes.acc = states * decode_dim(std::max(p.head_dim, p.value_dim)), sizes.max_and_sum = states * 2;
+  sizes.counters = tiles * (1 + sizes.max_super_segments);
+  return sizes;
+}
+
+/// Whether the plain kernel does not do: scores change or are hidden one by one, or rows are no whole 16 bytes.
+template <class T>
+bool needs_general_decode(const attention_problem<T>& p, const decode_options& o) {
+  return changes_scores(p) || !ranges_decide(p) || p.sink_logits_log2 != nullptr || !o.q_by_chunks || !o.k_by_chunks || !o.v_by_chunks ||
+         !o.out_by_pairs;
+}
+
+/// Attends every query of every sequence. acc, max_and_sum, counters: as many elements as decode_sizes_of says; counters are 0, and are again when
+/// the launch has ended. Throws config_error or shape_error before anything is launched.
+template <class T>
+void attend_decode(const attention_problem<T>& p, const decode_limits& limits, float* acc, float* max_and_sum, unsigned* counters,
+                   simt::stream stream) {
+  raise_if(check_problem("attend_decode", p));
+  if (limits.max_q_len < 0 || limits.max_kv_len < 0) raise(errc::shape, "attend_decode: a limit is negative");
+  if (p.num_sequences == 0 || limits.max_q_len == 0) return;
+  if (acc == nullptr || max_and_sum == nullptr || counters == nullptr) raise(errc::shape, "attend_decode: a part of the workspace is null");
+  const decode_sizes sizes = decode_sizes_of(p, limits);
+  if (p.num_sequences > max_grid_yz || sizes.max_segments > max_grid_yz)
+    raise(errc::shape, "attend_decode: " + std::to_string(p.num_sequences) + " sequences of " + std::to_string(sizes.max_segments) + " segments; " +
+                           std::to_string(max_grid_yz) + " of each is possible");
+  const decode_workspace workspace{acc, max_and_sum, counters, sizes.tile_rows, sizes.max_segments, sizes.max_super_segments};
+  const simt::index3 grid{static_cast<unsigned>(p.num_kv_heads * sizes.row_tiles), static_cast<unsigned>(sizes.max_segments),
+                          static_cast<unsigned>(p.num_sequences)};
+  const auto pairs = [](auto&&... strides) { return ((strides % 2 == 0) && ...); };
+  const decode_options options{score_constants_of(p), is_by_chunks(p.q, p.head_dim), is_by_chunks(p.k, p.head_dim), is_by_chunks(p.v, p.value_dim),
+                               is_aligned(p.out.data, 4) && pairs(p.out.outer_stride, p.out.row_stride, p.out.head_stride, p.value_dim)};
+  const bool general = needs_general_decode(p, options), deep = !general && index_t{grid.x} * grid.y * grid.z <= few_blocks;
+  const auto launch = [&](auto dim) {
+    constexpr int width = decltype(dim)::value;
+    if (deep) return simt::launch<decode_storage<T, width, true>>(decode<false, T, width, true>, grid, decode_threads, stream, p, options, workspace);
+    const auto kernel = general ? decode<true, T, width, false> : decode<false, T, width, false>;
+    simt::launch<decode_storage<T, width, false>>(kernel, grid, decode_threads, stream, p, options, workspace);
+  };
+  switch (decode_dim(std::max(p.head_dim, p.value_dim))) {
+    case 64:
+      return launch(std::integral_constant<int, 64>{});
+    case 96:
+      return launch(std::integral_constant<int, 96>{});
+    case 128:
+      return launch(std::integral_constant<int, 128>{});
+    case 192:
+      return launch(std::integral_constant<int, 192>{});
+    default:
+      return launch(std::integral_constant<int, 256>{});
+  }
+}
+
+}  // namespace kernels
+}  // namespace v0
+}  // namespace rapt
