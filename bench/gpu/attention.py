@@ -14,22 +14,60 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
+NO_WINDOW = -1
+
+
+class TensorCall(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("strides", ctypes.c_longlong * 3)]
+
+
 class Call(ctypes.Structure):
     _fields_ = (
-        [(name, ctypes.c_void_p) for name in ("q", "k", "v", "out")]
-        + [(name, ctypes.c_int) for name in ("batch", "q_len", "kv_len", "num_heads", "num_kv_heads", "head_dim", "causal", "is_bf16")]
-        + [("softmax_scale", ctypes.c_double)]
+        [(name, TensorCall) for name in ("q", "k", "v", "out", "lse")]
+        + [("sequences", ctypes.c_void_p), ("page_table", ctypes.c_void_p), ("softmax_scale", ctypes.c_double), ("softcap", ctypes.c_double)]
+        + [("window_left", ctypes.c_longlong), ("window_right", ctypes.c_longlong)]
+        + [("visible", ctypes.c_void_p), ("mask_strides", ctypes.c_longlong * 3)]
+        + [("alibi_slopes_log2", ctypes.c_void_p), ("sink_logits_log2", ctypes.c_void_p)]
+        + [(name, ctypes.c_int) for name in ("num_sequences", "num_heads", "num_kv_heads", "head_dim", "value_dim", "page_len", "is_bf16")]
     )
+
+
+def tensor_call(x, strides=None):
+    """[outer, rows, heads, dim] by its own strides, or others."""
+    return TensorCall(x.data_ptr(), (ctypes.c_longlong * 3)(*(strides or x.stride()[:3])))
+
+
+def lengths_on_device(q_len, kv_lens, first_keys=None):
+    """kernels::sequence for each of a batch: first_row, q_len, kv_len, first_position, first_key, first_masked_key, mask_offset (two words)."""
+    rows = [[0, q_len, kv_len, kv_len - q_len, first_keys[i] if first_keys else 0, 0, 0, 0] for i, kv_len in enumerate(kv_lens)]
+    return torch.tensor(rows, dtype=torch.int32, device="cuda")
+
+
+class Paged:
+    """The same keys and values in pages that lie in no order: of each KV head [page_len, head_dim] keys, then [page_len, value_dim] values."""
+
+    def __init__(self, k, v, page_len):
+        batch, kv_len, heads, head_dim = k.shape
+        value_dim, per_sequence = v.shape[3], (kv_len + page_len - 1) // page_len
+        self.page_len, self.first_keys = page_len, [i * per_sequence for i in range(batch)]
+        self.table = torch.randperm(batch * per_sequence, device="cuda").to(torch.int32)
+        self.storage = torch.full((batch * per_sequence, heads, page_len * (head_dim + value_dim)), float("nan"), dtype=k.dtype, device="cuda")
+        for x, first, dim in ((k, 0, head_dim), (v, page_len * head_dim, value_dim)):
+            padded = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, per_sequence * page_len - kv_len), value=float("nan"))
+            pages = padded.reshape(batch * per_sequence, page_len, heads, dim).transpose(1, 2).reshape(batch * per_sequence, heads, page_len * dim)
+            self.storage[self.table.long(), :, first:first + page_len * dim] = pages
+        page, head = heads * page_len * (head_dim + value_dim), page_len * (head_dim + value_dim)
+        self.k_strides, self.v_strides = (page, head_dim, head), (page, value_dim, head)
+        self.values = self.storage.view(-1)[page_len * head_dim:]
 
 
 class Kernels:
     def __init__(self, path):
         self.library = ctypes.CDLL(path)
         self.library.last_error.restype = ctypes.c_char_p
-        self.library.prefill_workspace_bytes.restype = ctypes.c_ulonglong
-        multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
-        self.num_blocks = {head_dim: multiprocessors * self.library.prefill_blocks_of(head_dim) for head_dim in (64, 128)}
-        self.workspace = torch.empty(self.library.prefill_workspace_bytes(max(self.num_blocks.values())), dtype=torch.uint8, device="cuda")
+        self.library.prefill_bytes.restype = ctypes.c_ulonglong
+        self.multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
+        self.workspace = torch.empty(1, dtype=torch.uint8, device="cuda")
         self.counter = torch.zeros(1, dtype=torch.int32, device="cuda")
 
     def check(self, status):
@@ -37,21 +75,43 @@ class Kernels:
             raise RuntimeError(self.library.last_error().decode())
 
     @staticmethod
-    def call(q, k, v, out, causal):
+    def call(q, k, v, out, causal, lse=None, pages=None, window_left=NO_WINDOW, softcap=0.0, visible=None):
+        """What it points to has to live until the launch has ended: it is kept beside the call."""
         batch, q_len, num_heads, head_dim = q.shape
-        return Call(q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(), batch, q_len, k.shape[1], num_heads, k.shape[2], head_dim, int(causal),
-                    int(q.dtype == torch.bfloat16), head_dim**-0.5)
+        sequences = lengths_on_device(q_len, [k.shape[1]] * batch, pages.first_keys if pages else None)
+        c = Call(q=tensor_call(q), out=tensor_call(out), sequences=sequences.data_ptr(), softmax_scale=head_dim**-0.5, softcap=softcap,
+                 window_left=window_left, window_right=0 if causal else NO_WINDOW, num_sequences=batch, num_heads=num_heads, num_kv_heads=k.shape[2], head_dim=head_dim,
+                 value_dim=v.shape[3], is_bf16=int(q.dtype == torch.bfloat16))
+        if pages:
+            c.k, c.v = tensor_call(pages.storage, pages.k_strides), tensor_call(pages.values, pages.v_strides)
+            c.page_table, c.page_len = pages.table.data_ptr(), pages.page_len
+        else:
+            c.k, c.v = tensor_call(k), tensor_call(v)
+        if lse is not None:  # [batch, heads, q_len]
+            c.lse = tensor_call(lse, (lse.stride(0), lse.stride(2), lse.stride(1)))
+        if visible is not None:  # [heads, q_len, kv_len]
+            c.visible, c.mask_strides = visible.data_ptr(), (ctypes.c_longlong * 3)(*visible.stride())
+        c.kept = (sequences, pages, q, k, v, out, lse, visible)
+        return c
 
-    def prefill(self, q, k, v, out, causal, num_blocks=None):
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        self.check(self.library.run_prefill(ctypes.byref(self.call(q, k, v, out, causal)), ctypes.c_void_p(self.workspace.data_ptr()),
-                                            ctypes.c_void_p(self.counter.data_ptr()), num_blocks or self.num_blocks[q.shape[3]], stream))
+    def prefill(self, q, k, v, out, causal, num_blocks=None, **options):
+        self.launch(self.call(q, k, v, out, causal, **options), num_blocks)
         return out
 
-    def exact(self, q, k, v, causal):
-        out = torch.full_like(q, float("nan"), dtype=torch.float64)
+    def launch(self, call, num_blocks=None):
+        num_blocks = num_blocks or self.multiprocessors * self.library.prefill_blocks(ctypes.byref(call))
+        bytes_needed = self.library.prefill_bytes(ctypes.byref(call), num_blocks)
+        if self.workspace.numel() < bytes_needed:
+            self.workspace = torch.empty(bytes_needed, dtype=torch.uint8, device="cuda")
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        self.check(self.library.run_naive(ctypes.byref(self.call(q, k, v, out, causal)), stream))
+        self.check(self.library.run_prefill(ctypes.byref(call), ctypes.c_void_p(self.workspace.data_ptr()), ctypes.c_void_p(self.counter.data_ptr()),
+                                            num_blocks, stream))
+
+    def exact(self, q, k, v, causal, lse=None, **options):
+        out = torch.full((*q.shape[:3], v.shape[3]), float("nan"), dtype=torch.float64, device="cuda")
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        call = self.call(q, k, v, out, causal, lse=lse, **options)
+        self.check(self.library.run_naive(ctypes.byref(call), stream))
         return out
 
     def repeat(self, x, out, group_size):
@@ -62,9 +122,9 @@ class Kernels:
         return out
 
 
-def tensors(batch, q_len, kv_len, num_heads, num_kv_heads, head_dim, dtype):
-    shape = lambda length, heads: torch.randn(batch, length, heads, head_dim, device="cuda").to(dtype)
-    return shape(q_len, num_heads), shape(kv_len, num_kv_heads), shape(kv_len, num_kv_heads)
+def tensors(batch, q_len, kv_len, num_heads, num_kv_heads, head_dim, dtype, value_dim=None):
+    shape = lambda length, heads, dim: torch.randn(batch, length, heads, dim, device="cuda").to(dtype)
+    return shape(q_len, num_heads, head_dim), shape(kv_len, num_kv_heads, head_dim), shape(kv_len, num_kv_heads, value_dim or head_dim)
 
 
 def sdpa(backend, q, k, v, causal):
@@ -81,27 +141,46 @@ def same_bits(a, b):
     return torch.equal(a.view(torch.int16), b.view(torch.int16))
 
 
+SHAPES = ((2, 1000, 1000, 4, 2), (1, 333, 2049, 2, 1), (1, 129, 8800, 2, 2), (1, 40, 17000, 1, 1))
+WIDTHS = ((64, 64), (128, 128), (96, 96), (192, 192), (256, 256), (192, 128), (80, 80), (72, 33))
+
+
 def correctness(kernels):
     """Errors beside PyTorch's, and bits that must not depend on how the work is cut. Raises where one is wrong."""
     rows = []
     for dtype in (torch.bfloat16, torch.float16):
-        for head_dim in (64, 128):
+        for head_dim, value_dim in WIDTHS:
             for causal in (False, True):
-                for batch, q_len, kv_len, heads, kv_heads in ((2, 1000, 1000, 4, 2), (1, 333, 2049, 2, 1), (1, 129, 8800, 2, 2), (1, 40, 17000, 1, 1)):
-                    q, k, v = tensors(batch, q_len, kv_len, heads, kv_heads, head_dim, dtype)
-                    exact = kernels.exact(q, k, v, causal)
-                    poisoned = lambda: torch.full_like(q, float("nan"))
-                    ours = kernels.prefill(q, k, v, poisoned(), causal)
-                    row = {"dtype": str(dtype), "head_dim": head_dim, "causal": causal, "q_len": q_len, "kv_len": kv_len, "error": relative_error(ours, exact)}
-                    if not causal or q_len == kv_len:
+                for batch, q_len, kv_len, heads, kv_heads in SHAPES if head_dim in (64, 128) else SHAPES[:2]:
+                    q, k, v = tensors(batch, q_len, kv_len, heads, kv_heads, head_dim, dtype, value_dim)
+                    out_shape = (batch, q_len, heads, value_dim)
+                    poisoned = lambda: torch.full(out_shape, float("nan"), dtype=dtype, device="cuda")
+                    lse, exact_lse = (torch.empty(batch, heads, q_len, device="cuda") for _ in range(2))
+                    exact = kernels.exact(q, k, v, causal, lse=exact_lse)
+                    ours = kernels.prefill(q, k, v, poisoned(), causal, lse=lse)
+                    row = {"dtype": str(dtype), "head_dim": head_dim, "value_dim": value_dim, "causal": causal, "q_len": q_len, "kv_len": kv_len,
+                           "error": relative_error(ours, exact), "lse_error": (lse - exact_lse).abs().max().item()}
+                    if (not causal or q_len == kv_len) and head_dim == value_dim:
                         row["error_flash"] = relative_error(sdpa(SDPBackend.FLASH_ATTENTION, q, k, v, causal), exact)
                     row["same_bits_on_3_blocks"] = same_bits(ours, kernels.prefill(q, k, v, poisoned(), causal, num_blocks=3))
                     cut = q_len // 3
-                    last = kernels.prefill(q[:, cut:].contiguous(), k, v, poisoned()[:, cut:].contiguous(), causal)
+                    last = kernels.prefill(q[:, cut:], k, v, poisoned()[:, cut:].contiguous(), causal)
                     row["same_bits_in_chunks"] = same_bits(last, ours[:, cut:].contiguous())
+                    in_pages = lambda n: kernels.prefill(q, k, v, poisoned(), causal, pages=Paged(k, v, n))
+                    row["same_bits_in_pages"] = same_bits(ours, in_pages(16)) and same_bits(ours, in_pages(80))
+                    visible = torch.ones(q_len, kv_len, dtype=torch.bool, device="cuda").tril(kv_len - q_len).expand(heads, q_len, kv_len)
+                    if causal:
+                        row["same_bits_by_a_mask"] = same_bits(ours, kernels.prefill(q, k, v, poisoned(), False, visible=visible))
                     rows.append(row)
-                    if not (row["error"] < (1e-2 if dtype == torch.bfloat16 else 1e-3) and row["same_bits_on_3_blocks"] and row["same_bits_in_chunks"]):
+                    limit = 1e-2 if dtype == torch.bfloat16 else 1e-3
+                    if not (row["error"] < limit and row["lse_error"] < 1e-3 and all(x for name, x in row.items() if name.startswith("same_bits"))):
                         raise RuntimeError(f"wrong: {row}")
+    for options in ({"softcap": 2.5}, {"window_left": 300}, {"softcap": 4.0, "window_left": 99}):
+        q, k, v = tensors(2, 500, 900, 4, 2, 128, torch.float16)
+        ours, exact = kernels.prefill(q, k, v, torch.empty_like(q), True, **options), kernels.exact(q, k, v, True, **options)
+        rows.append({"error": relative_error(ours, exact), **options})
+        if not rows[-1]["error"] < 1e-3:
+            raise RuntimeError(f"wrong: {rows[-1]}")
     # A NaN or infinity among the values reaches the rows that see it and no other.
     for head_dim in (64, 128):
         for bad in (float("nan"), float("inf")):
@@ -142,30 +221,51 @@ def limits():
     return {"matmul_tflops": 2 * 8192**3 / milliseconds(lambda: a @ b) / 1e9, "copy_gbps": 2 * x.numel() * 4 / milliseconds(lambda: y.copy_(x)) / 1e6}
 
 
+def or_none(run):
+    """A backend of PyTorch's need not serve a shape."""
+    try:
+        return run()
+    except RuntimeError:
+        return None
+
+
+def prefill_row(kernels, dtype, head_dim, batch, length, heads, kv_heads, causal, value_dim=None, page_len=0, **options):
+    value_dim = value_dim or head_dim
+    q, k, v = tensors(batch, length, length, heads, kv_heads, head_dim, dtype, value_dim)
+    out = torch.empty(batch, length, heads, value_dim, dtype=dtype, device="cuda")
+    call = kernels.call(q, k, v, out, causal, pages=Paged(k, v, page_len) if page_len else None, **options)
+    left = options.get("window_left", NO_WINDOW)
+    visible = sum(min(i, left if left != NO_WINDOW else i) + 1 for i in range(length)) if causal else length * length
+    rate = lambda run: round(2 * batch * heads * visible * (head_dim + value_dim) / milliseconds(run) / 1e9, 1)
+    row = {"dtype": str(dtype)[6:], "head_dim": head_dim, "value_dim": value_dim, "batch": batch, "len": length, "heads": heads, "kv_heads": kv_heads,
+           "causal": causal, "page_len": page_len, **options}
+    plain = not options
+    row["flash"] = or_none(lambda: rate(lambda: sdpa(SDPBackend.FLASH_ATTENTION, q, k, v, causal))) if plain else None
+    row["rapt"] = rate(lambda: kernels.launch(call))
+    row["cudnn"] = or_none(lambda: rate(lambda: sdpa(SDPBackend.CUDNN_ATTENTION, q, k, v, causal))) if plain else None
+    row["rapt_again"] = rate(lambda: kernels.launch(call))
+    print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
+    return row
+
+
 def prefill_speed(kernels):
-    rows = []
+    rows, bf16 = [], torch.bfloat16
     for head_dim in (128, 64):
         heads = 2048 // head_dim
         for length in (512, 2048, 8192, 16384):
-            batch = max(1, 16384 // length)
             for causal in (False, True):
-                for dtype in (torch.bfloat16, torch.float16):
-                    if dtype == torch.float16 and length not in (2048, 8192):
-                        continue
-                    for kv_heads in (heads, heads // 4) if length == 8192 and dtype == torch.bfloat16 else (heads,):
-                        q, k, v = tensors(batch, length, length, heads, kv_heads, head_dim, dtype)
-                        out = torch.empty_like(q)
-                        visible = length * (length + 1) / 2 if causal else length * length
-                        rate = lambda run: round(4 * batch * heads * visible * head_dim / milliseconds(run) / 1e9, 1)
-                        flash = lambda: sdpa(SDPBackend.FLASH_ATTENTION, q, k, v, causal)
-                        cudnn = lambda: sdpa(SDPBackend.CUDNN_ATTENTION, q, k, v, causal)
-                        row = {"dtype": str(dtype)[6:], "head_dim": head_dim, "batch": batch, "len": length, "heads": heads, "kv_heads": kv_heads, "causal": causal}
-                        row["flash"] = rate(flash)
-                        row["rapt"] = rate(lambda: kernels.prefill(q, k, v, out, causal))
-                        row["cudnn"] = rate(cudnn)
-                        row["rapt_again"] = rate(lambda: kernels.prefill(q, k, v, out, causal))
-                        rows.append(row)
-                        print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
+                for dtype in (bf16, torch.float16) if length in (2048, 8192) else (bf16,):
+                    for kv_heads in (heads, heads // 4) if length == 8192 and dtype == bf16 else (heads,):
+                        rows.append(prefill_row(kernels, dtype, head_dim, max(1, 16384 // length), length, heads, kv_heads, causal))
+    for head_dim, value_dim in ((96, 96), (192, 192), (256, 256), (192, 128)):
+        for length in (2048, 8192):
+            for causal in (False, True):
+                rows.append(prefill_row(kernels, bf16, head_dim, 16384 // length, length, 2048 // head_dim, 2048 // head_dim, causal, value_dim))
+    for page_len in (16, 64):
+        for length in (512, 2048, 8192):
+            rows.append(prefill_row(kernels, bf16, 128, 16384 // length, length, 16, 4, True, page_len=page_len))
+    rows.append(prefill_row(kernels, bf16, 128, 1, 16384, 16, 4, True, window_left=1023))
+    rows.append(prefill_row(kernels, bf16, 128, 2, 8192, 16, 4, True, softcap=30.0))
     return rows
 
 
@@ -201,4 +301,5 @@ def main():
         json.dump(result, file, indent=1)
 
 
-main()
+if __name__ == "__main__":
+    main()

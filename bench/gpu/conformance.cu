@@ -18,12 +18,12 @@ using namespace rapt_bench;
 std::int64_t ordered(std::uint32_t bits) { return (bits & 0x80000000u) != 0 ? -static_cast<std::int64_t>(bits & 0x7fffffffu) : bits; }
 
 int compare(const records& left, const records& right) {
-  std::printf("%-28s %9s %9s %s\n", "probe", "words", "differ", "largest difference, in units of the last place");
+  std::printf("%-48s %9s %9s %s\n", "probe", "words", "differ", "largest difference, in units of the last place");
   std::size_t differ_in_all = 0;
   for (const auto& [name, words] : left) {
     const auto other = right.find(name);
     if (other == right.end() || other->second.size() != words.size()) {
-      std::printf("%-28s is not in both\n", name.c_str());
+      std::printf("%-48s is not in both\n", name.c_str());
       ++differ_in_all;
       continue;
     }
@@ -34,7 +34,7 @@ int compare(const records& left, const records& right) {
       largest = std::max(largest, std::abs(ordered(words[i]) - ordered(other->second[i])));
     }
     differ_in_all += differ;
-    std::printf("%-28s %9zu %9zu %lld\n", name.c_str(), words.size(), differ, static_cast<long long>(largest));
+    std::printf("%-48s %9zu %9zu %lld\n", name.c_str(), words.size(), differ, static_cast<long long>(largest));
   }
   return differ_in_all == 0 ? 0 : 1;
 }

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# All that a machine with a device is needed for: the wrappers and kernels against the emulator, then the kernels beside PyTorch's. About one minute on an H200.
+# All that a machine with a device is needed for: the wrappers and kernels against the emulator, then the kernels beside PyTorch's. Five and
+# a half minutes on an H200, four of them for the build.
 # Needs nvcc 13, g++ and a python3 with PyTorch for CUDA.
+#
+# RAPT_GPU_BUILD_ONLY=1 RAPT_GPU_ARCH=sm_90a builds on a machine without a device what RAPT_GPU_BUILT=1 then runs on one (build/gpu).
 #
 # usage: bench/gpu/run.sh [DIR]    writes DEVICE-DATE-*.{txt,json} into DIR, by default bench/results/gpu
 set -euo pipefail
@@ -10,22 +13,27 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 build=build/gpu
 mkdir -p "$build" "$out"
+core=(src/core/error.cpp src/core/operand_check.cpp)
+for_device=("$nvcc" -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr -arch="${RAPT_GPU_ARCH:-native}" -I. -Iinclude kernels/runtime/cuda.cu "${core[@]}")
+for_emulator=(g++ -std=c++20 -O2 -ffp-contract=off -I. -Iinclude kernels/simt/{emulator,fibre}.cpp kernels/runtime/emulated.cpp "${core[@]}" -x c++)
+
+if [[ ! -v RAPT_GPU_BUILT ]]; then
+  printf '== build\n'
+  "${for_device[@]}" -shared -Xcompiler -fPIC bench/gpu/kernels_api.cu bench/gpu/decode_api.cu -o "$build/librapt_gpu.so" &
+  "${for_emulator[@]}" bench/gpu/parity.cu -o "$build/parity-emulated" &
+  for program in conformance parity; do "${for_device[@]}" "bench/gpu/$program.cu" -o "$build/$program"; done
+  "${for_emulator[@]}" bench/gpu/conformance.cu -o "$build/conformance-emulated"
+  wait
+  for program in conformance parity; do "$build/$program-emulated" "$build/$program.emulated"; done
+fi
+[[ ! -v RAPT_GPU_BUILD_ONLY ]] || exit 0
+
 device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr '[:upper:] ' '[:lower:]-')
 result=$out/$device-$(date -u +%Y-%m-%d)
-for_device=("$nvcc" -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr -arch=native -I. -Iinclude)
-for_emulator=(g++ -std=c++20 -O2 -ffp-contract=off -I. -Iinclude kernels/simt/emulator.cpp kernels/simt/fibre.cpp -x c++)
-
-printf '== build\n'
-"${for_device[@]}" -shared -Xcompiler -fPIC bench/gpu/kernels_api.cu -o "$build/librapt_gpu.so" &
-"${for_emulator[@]}" bench/gpu/parity.cu -o "$build/parity-emulated" &
-for program in conformance parity; do "${for_device[@]}" "bench/gpu/$program.cu" -o "$build/$program"; done
-"${for_emulator[@]}" bench/gpu/conformance.cu -o "$build/conformance-emulated"
-wait
 
 printf '== wrappers and kernels on %s against the emulator\n' "$device"
 for program in conformance parity; do
   "$build/$program" "$build/$program.device"
-  "$build/$program-emulated" "$build/$program.emulated"
   # Differences are reported, not fatal: exp2 is approximate on a device.
   "$build/conformance-emulated" "$build/$program.emulated" "$build/$program.device" | tee "$result-$program.txt" || true
 done
@@ -33,3 +41,5 @@ done
 
 printf '== kernels: right, and how fast\n'
 python3 -u bench/gpu/attention.py "$build/librapt_gpu.so" "$result-attention.json"
+python3 -u bench/gpu/decode.py "$build/librapt_gpu.so" "$result-decode.json"
+python3 -u bench/gpu/projections.py "$build/librapt_gpu.so" "$result-projections.json"
