@@ -280,7 +280,7 @@ TYPED_TEST(decode, the_least_float_in_a_mask_hides_values_that_are_not_finite) {
   EXPECT_GT(hidden, 0);
 }
 // Products of f16 can not overflow a float. Keys `low` have scores of -inf.
-void score_minus_infinity(attention_rig<bf16>& rig, std::initializer_list<int> low) {
+void score_minus_infinity(attention_rig<bf16>& rig, const std::vector<int>& low) {
   for (int i = 0; i < rig.len(0).q_len; ++i) const_cast<bf16*>(rig.query(0, i, 0))[3] = bf16(1e30f);
   for (int key = 0; key < rig.len(0).kv_len; ++key) rig.key(0, key, 0)[3] = bf16(0.0f);
   for (const int key : low) rig.key(0, key, 0)[3] = bf16(-1e30f);
@@ -300,18 +300,23 @@ TEST(decode, a_visible_score_that_overflows_has_no_weight_and_its_value_is_seen)
   EXPECT_FALSE(std::isnan(static_cast<float>(rig.row(0, 0, 0)[129 % 64]))) << "of a key that it does not see";
   EXPECT_TRUE(std::isnan(static_cast<float>(rig.row(0, 1, 0)[129 % 64])));
 }
+// In a tile that rows see in part, and in one that all see whole.
 TEST(decode, values_are_seen_where_all_scores_of_a_tile_overflow) {
-  const attention_shape shape{.sequences = {{2, 130}}, .causal = true, .window_left = 66};
-  attention_rig<bf16> rig(shape), of_prefill(shape);
-  for (auto* r : {&rig, &of_prefill}) {
-    score_minus_infinity(*r, {62, 63});
-    r->value(0, 63, 0)[5] = bf16(nan);
+  for (const rapt::index_t window : {rapt::index_t{66}, rapt::no_window}) {
+    const attention_shape shape{.sequences = {{2, 130}}, .causal = true, .window_left = window};
+    attention_rig<bf16> rig(shape), of_prefill(shape);
+    for (auto* r : {&rig, &of_prefill}) {
+      std::vector<int> low;
+      for (int key = 0; key < 64; ++key) low.push_back(key);
+      score_minus_infinity(*r, low);
+      r->value(0, 63, 0)[5] = bf16(nan);
+    }
+    attend(rig);
+    attend_by_prefill(of_prefill);
+    EXPECT_EQ(all_bits(rig), all_bits(of_prefill)) << window;
+    expect_bits_of_the_model(rig);
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(std::isnan(static_cast<float>(rig.row(0, i, 0)[5]))) << window;
   }
-  attend(rig);
-  attend_by_prefill(of_prefill);
-  EXPECT_EQ(all_bits(rig), all_bits(of_prefill));
-  expect_bits_of_the_model(rig);
-  for (int i = 0; i < 2; ++i) EXPECT_TRUE(std::isnan(static_cast<float>(rig.row(0, i, 0)[5])));
 }
 TYPED_TEST(decode, keys_and_queries_that_are_not_finite_give_the_canonical_nan_in_their_rows_alone) {
   const attention_shape shape{.sequences = {{3, 600}}, .num_heads = 2, .num_kv_heads = 1, .causal = true};
