@@ -3,6 +3,8 @@
 #include <kernels/attention_check.hpp>
 #include <kernels/prefill.hpp>
 
+#include <algorithm>
+
 namespace rapt {
 inline namespace v0 {
 namespace kernels {
@@ -19,21 +21,24 @@ prefill_options prefill_options_of(const attention_problem<T>& p) {
           is_by_chunks(p.out, p.value_dim)};
 }
 
-/// Calls f(HeadDim, Groups, General), as types, with what serves the problem.
+/// Calls f(HeadDim, Groups, General), as types, for heads of this width.
+template <class General, class F>
+auto with_prefill_width(int dim, General general, F f) {
+  constexpr bool g = General::value;
+  // A wide head and a look at every score do not fit 32 queries' registers.
+  const auto with = [&](auto width, auto groups) { return f(width, groups, general); };
+  if (dim <= 64) return with(std::integral_constant<int, 64>{}, std::integral_constant<int, 2>{});
+  if (dim <= 96) return with(std::integral_constant<int, 96>{}, std::integral_constant < int, g ? 1 : 2 > {});
+  if (dim <= 128) return with(std::integral_constant<int, 128>{}, std::integral_constant < int, g ? 1 : 2 > {});
+  if (dim <= 192) return with(std::integral_constant<int, 192>{}, std::integral_constant<int, 1>{});
+  return with(std::integral_constant<int, 256>{}, std::integral_constant<int, 1>{});
+}
+/// Likewise with what serves the problem.
 template <class T, class F>
 auto with_prefill_shape(const attention_problem<T>& p, F f) {
-  const auto with_dim = [&](auto general) {
-    constexpr bool g = decltype(general)::value;
-    // A wide head and a look at every score do not fit 32 queries' registers.
-    const auto with = [&](auto dim, auto groups) { return f(dim, groups, general); };
-    const int dim = p.head_dim > p.value_dim ? p.head_dim : p.value_dim;
-    if (dim <= 64) return with(std::integral_constant<int, 64>{}, std::integral_constant<int, 2>{});
-    if (dim <= 96) return with(std::integral_constant<int, 96>{}, std::integral_constant < int, g ? 1 : 2 > {});
-    if (dim <= 128) return with(std::integral_constant<int, 128>{}, std::integral_constant < int, g ? 1 : 2 > {});
-    if (dim <= 192) return with(std::integral_constant<int, 192>{}, std::integral_constant<int, 1>{});
-    return with(std::integral_constant<int, 256>{}, std::integral_constant<int, 1>{});
-  };
-  return needs_general_prefill(p, prefill_options_of(p)) ? with_dim(std::true_type{}) : with_dim(std::false_type{});
+  const int dim = std::max(p.head_dim, p.value_dim);
+  return needs_general_prefill(p, prefill_options_of(p)) ? with_prefill_width(dim, std::true_type{}, f)
+                                                         : with_prefill_width(dim, std::false_type{}, f);
 }
 
 /// Blocks that run at once on a multiprocessor; so many for each are best.
@@ -45,6 +50,14 @@ unsigned prefill_blocks_of(const attention_problem<T>& p) {
 template <class T>
 std::size_t prefill_workspace_bytes(const attention_problem<T>& p, unsigned num_blocks) {
   return with_prefill_shape(p, [&](auto dim, auto groups, auto) { return 2 * num_blocks * sizeof(stored_rows<dim(), groups()>); });
+}
+
+/// Enough for any problem with heads of this width, on prefill_blocks_of blocks for each of so many multiprocessors.
+inline std::size_t max_prefill_workspace_bytes(int dim, int multiprocessors) {
+  const auto bytes = [&](auto width, auto groups, auto general) {
+    return 2 * static_cast<std::size_t>(multiprocessors * prefill_blocks<width(), groups(), general()>) * sizeof(stored_rows<width(), groups()>);
+  };
+  return std::max(with_prefill_width(dim, std::false_type{}, bytes), with_prefill_width(dim, std::true_type{}, bytes));
 }
 
 /// Runs prefill on `num_blocks` blocks. `workspace` has prefill_workspace_bytes; `counter` is 0, and is again when the launch has ended.

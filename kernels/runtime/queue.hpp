@@ -16,25 +16,32 @@ namespace runtime {
 /// too, naming the first. One that was moved from may only be destroyed or assigned to.
 class queue {
  public:
-  explicit queue(int device = 0) : device_(device) {
+  /// `given`: a stream of the caller's, which outlives the queue; null: an own one.
+  explicit queue(int device = 0, runtime::stream given = nullptr) : device_(device), stream_(given), owns_stream_(given == nullptr) {
     raise_if(describe_device(device, properties_));
     raise_if(select_device(device));
-    raise_if(create_stream(stream_));
+    if (owns_stream_) raise_if(create_stream(stream_));
   }
   queue(queue&& other) noexcept
-      : device_(other.device_), properties_(other.properties_), stream_(std::exchange(other.stream_, nullptr)), failed_(std::move(other.failed_)) {}
+      : device_(other.device_),
+        properties_(other.properties_),
+        stream_(std::exchange(other.stream_, nullptr)),
+        owns_stream_(other.owns_stream_),
+        failed_(std::move(other.failed_)) {}
   queue& operator=(queue&& other) noexcept {
     std::swap(device_, other.device_);
     std::swap(properties_, other.properties_);
     std::swap(stream_, other.stream_);
+    std::swap(owns_stream_, other.owns_stream_);
     std::swap(failed_, other.failed_);
     return *this;
   }
   ~queue() {
-    if (stream_ != nullptr) destroy(stream_);
+    if (owns_stream_ && stream_ != nullptr) destroy(stream_);
   }
 
   const device_properties& properties() const { return properties_; }
+  runtime::stream stream() const { return stream_; }
 
   /// Uninitialised memory of the device.
   buffer allocate(std::size_t bytes) {
@@ -82,6 +89,7 @@ class queue {
   int device_;
   device_properties properties_;
   runtime::stream stream_ = nullptr;
+  bool owns_stream_ = true;
   failure failed_;
 };
 

@@ -23,16 +23,11 @@ void check_shape(const forward_shape& s) {
   if (!is_floating(s.weights)) raise(errc::config, "forward_shape: weights is " + std::string(name_of(s.weights)) + "; a floating dtype is needed");
 }
 
-forward_module plan_module(const attention_config& config, dtype activations, dtype weights, std::string_view numerics) {
+forward_module plan_module(const attention_config& c, dtype activations, dtype weights) {
   forward_module m;
-  attention_config& c = m.config;
-  c = resolve(config);
-  if (!c.kv_dtype) c.kv_dtype = activations;
-  if (*c.kv_dtype == dtype::f64 && activations != dtype::f64)
-    raise(errc::config, "attention_config: kv_dtype is f64; activations of type " + std::string(name_of(activations)) + " can keep f32, bf16 or f16");
-  if (c.numerics.empty()) c.numerics = numerics;
+  m.config = c;
   m.activations = activations;
-  const dtype type = packed_type(weights, accumulator_of(activations), adds_bf16_pairs(c.numerics));
+  const dtype type = packed_type(weights, activations, c.numerics);
   m.q = {nullptr, type, c.model_dim, c.num_heads * c.head_dim, nullptr};
   m.k = {nullptr, type, c.model_dim, c.num_kv_heads * c.head_dim, nullptr};
   m.v = {nullptr, type, c.model_dim, c.num_kv_heads * c.value_dim, nullptr};

@@ -1,9 +1,9 @@
 // Keys and values into the packed layout: norm and rotation of keys in accumulators, then one rounding to the stored type.
 //
 // A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of
-// a row share one set of angles. Keys are transposed to [head_dim][16] in scratch and rounded on the way out, values gathered as [16 columns][keys].
-// Lanes that no key owns are left as they are; columns past value_dim take what scratch held. Bound: reading the rows and writing the cache, and the
-// angles' cos and sin. Test: tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
+// a row share one set of angles. Queries are rotate's. Keys are transposed to [head_dim][16] in scratch and rounded on the way out, values gathered
+// as [16 columns][keys]. Lanes that no key owns are left as they are; columns past value_dim take what scratch held. Bound: reading the rows and
+// writing the cache, and the angles' cos and sin. Test: tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
 #include <cpu/rotary.hpp>
 
 namespace rapt {
@@ -113,6 +113,8 @@ class appender {
 
 void backend::append(context& ctx, const append_params& params, workspace& scratch) noexcept {
   const float_environment environment;
+  if (params.q.dim > 0 && (params.q_norm.weight != nullptr || params.rope.dim > 0))
+    rotate(ctx, {params.accumulator, params.q, params.q_norm, params.rope, params.sequences, params.num_sequences}, scratch);
   const workspace::scope scope(scratch);
   with_accumulator(params.accumulator, [&](auto a) { appender<decltype(a)>(ctx, params).run(scratch); });
 }

@@ -113,17 +113,18 @@ context& context::operator=(context&&) noexcept = default;
 int context::num_workers() const { return impl_->pool.num_workers; }
 isa context::instruction_set() const { return impl_->set; }
 std::string_view context::describe() const { return impl_->set == isa::portable ? "portable (slow: no FMA hardware is used)" : name_of(impl_->set); }
-std::string_view context::numerics() const { return numerics_id::cpu_v1; }
+std::string_view context::numerics(const attention_types&) const { return numerics_id::cpu_v1; }
 
-failure context::check_numerics(const char* caller, std::string_view id, dtype activations, dtype kv_dtype) const {
+failure context::check_numerics(const char* caller, std::string_view id, const attention_types& types) const {
   using namespace numerics_id;
   const auto refused = [&](const std::string& why) {
     return failure{errc::config, std::string(caller) + ": numerics is " + std::string(id) + "; " + why};
   };
   if (id == cpu_v1) return {};
   if (id != cpu_bf16dot_v1) return refused("this backend has " + std::string(cpu_v1) + " and " + std::string(cpu_bf16dot_v1));
-  if (activations != dtype::bf16 || kv_dtype != dtype::bf16)
-    return refused("it is for bf16; activations are " + std::string(name_of(activations)) + ", keys and values " + std::string(name_of(kv_dtype)));
+  if (types.activations != dtype::bf16 || types.keys != dtype::bf16)
+    return refused("it is for bf16; activations are " + std::string(name_of(types.activations)) + ", keys and values " +
+                   std::string(name_of(types.keys)));
   if (impl_->has_bf16_pairs) return {};
   if (!has_avx512_bf16()) return refused("this CPU does not have AVX512_BF16, which it needs");
   return refused("instruction set avx3 is needed; the context's is " + std::string(name_of(impl_->set)));

@@ -1,35 +1,12 @@
 // Weights into the tiles' order and back: [ceil(columns / 16)][depth][16]. Elements keep their bits where source and packed type agree; f64 to f32
 // rounds once, wider types are exact.
+#include <core/elements.hpp>
 #include <cpu/context_impl.hpp>
 
 namespace rapt {
 inline namespace v0 {
 namespace cpu {
 namespace {
-
-template <class F>
-auto with_element(dtype type, const F& f) {
-  switch (type) {
-    case dtype::f64:
-      return f(double{});
-    case dtype::f32:
-      return f(float{});
-    case dtype::bf16:
-      return f(bf16{});
-    default:
-      return f(f16{});
-  }
-}
-
-template <class To, class From>
-To converted(From x) {
-  if constexpr (std::is_same_v<To, From>)
-    return x;
-  else if constexpr (sizeof(From) == 2)
-    return converted<To>(static_cast<float>(x));
-  else
-    return static_cast<To>(x);
-}
 
 /// Calls f(packed element, source element) for each element of source, columns first .. first + heads * dim.
 template <class Packed, class Source, class F>

@@ -21,8 +21,9 @@ class bits_context {
     rows_.resize(static_cast<std::size_t>(count));
     return rows_.data();
   }
-  std::string_view numerics() const { return numerics_; }
-  rapt::failure check_numerics(const char*, std::string_view, rapt::dtype, rapt::dtype) const { return {}; }
+  std::string_view numerics(const rapt::attention_types&) const { return numerics_; }
+  rapt::failure check_numerics(const char*, std::string_view, const rapt::attention_types&) const { return {}; }
+  void check() const {}
 
  private:
   std::string numerics_;

@@ -64,7 +64,8 @@ class forward_pipeline {
         x_kv_(x_kv),
         kind_(kind),
         accumulator_(accumulator_of(module.activations)),
-        bf16_pairs_(adds_bf16_pairs(module.config.numerics)) {}
+        bf16_pairs_(adds_bf16_pairs(module.config.numerics)),
+        tensor_cores_(uses_tensor_cores(module.config.numerics)) {}
 
   /// first_row: of the batch, where the call is cut into chunks.
   void run(workspace& scratch, forward_kv kv, index_t first_row, index_t num_rows) const {
@@ -75,7 +76,7 @@ class forward_pipeline {
     const bool makes_kv = kind_ != source_kind::stored;
     if (!makes_kv) kv.first_page = first_row;
 
-    operand q = scratch_rows(scratch, accumulator_, x.rows(), c_.num_heads, c_.head_dim), k, v;
+    operand q = scratch_rows(scratch, accumulator_, x.rows(), c_.num_heads, c_.head_dim), rotated_q, k, v;
     if (makes_kv) {
       k = scratch_rows(scratch, accumulator_, x_kv.rows(), kv_heads, c_.head_dim);
       v = scratch_rows(scratch, accumulator_, x_kv.rows(), kv_heads, c_.value_dim);
@@ -87,9 +88,14 @@ class forward_pipeline {
       }
     }
     project_inputs(scratch, x, x_kv, q, k, v);
-    rotate_queries(scratch, q, kv, x, first_row);
-    if (makes_kv) append(scratch, kv, k, v, x_kv, first_row);
-    const operand attended = scratch_rows(scratch, bf16_pairs_ ? dtype::bf16 : accumulator_, x.rows(), c_.num_heads, c_.value_dim);
+    if (tensor_cores_) rotated_q = scratch_rows(scratch, m_.activations, x.rows(), c_.num_heads, c_.head_dim);
+    // Rows that are both queries and keys are rotated together.
+    const bool together = makes_kv && !has_x_kv();
+    if (!together) rotate_queries(scratch, q, rotated_q, kv, x, first_row);
+    if (makes_kv) append(scratch, kv, k, v, together ? q : operand{}, rotated_q, x_kv, first_row);
+    if (tensor_cores_) q = rotated_q;
+    const dtype attended_type = takes_rounded_operands(c_.numerics) ? m_.activations : accumulator_;
+    const operand attended = scratch_rows(scratch, attended_type, x.rows(), c_.num_heads, c_.value_dim);
     attend(scratch, kv, q, attended, x, first_row);
     project_output(scratch, attended, x, y);
   }
@@ -100,7 +106,7 @@ class forward_pipeline {
 
   void project_inputs(workspace& scratch, const operand& x, const operand& x_kv, const operand& q, const operand& k, const operand& v) const {
     project_params p;
-    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_;
+    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_;
     p.x = x;
     p.targets[p.num_targets++] = {m_.q, q};
     const auto add_kv = [&] {
@@ -147,19 +153,23 @@ class forward_pipeline {
     }
   }
 
-  void rotate_queries(workspace& scratch, const operand& q, const forward_kv& kv, const operand& x, index_t first_row) const {
-    if (m_.q_norm.weight == nullptr && m_.rope.dim == 0) return;
+  /// To `to`, or in place where it is no operand.
+  void rotate_queries(workspace& scratch, const operand& q, const operand& to, const forward_kv& kv, const operand& x, index_t first_row) const {
+    if (to.dim == 0 && m_.q_norm.weight == nullptr && m_.rope.dim == 0) return;
     sequence_rows* const rows = rows_of_call(kv, x.batch, x.len, first_row);
     set_query_positions(kv, rows, x, first_row);
-    Backend::rotate(ctx_, {accumulator_, q, m_.q_norm, m_.rope.params(), rows, num_sequences(kv, x.batch)}, scratch);
+    Backend::rotate(ctx_, {accumulator_, q, m_.q_norm, m_.rope.params(), rows, num_sequences(kv, x.batch), to}, scratch);
   }
 
-  void append(workspace& scratch, const forward_kv& kv, const operand& k, const operand& v, const operand& x_kv, index_t first_row) const {
+  /// Keys and values, and the queries of the same rows where q is an operand: to `rotated_q`, or in place.
+  void append(workspace& scratch, const forward_kv& kv, const operand& k, const operand& v, const operand& q, const operand& rotated_q,
+              const operand& x_kv, index_t first_row) const {
     sequence_rows* const rows = rows_of_call(kv, x_kv.batch, x_kv.len, first_row);
     if (kind_ == source_kind::self) set_query_positions(kv, rows, x_kv, first_row);
-    append_params p{accumulator_, k, v, m_.k_norm, m_.rope.params(), kv.layout, rows, num_sequences(kv, x_kv.batch)};
+    append_params p{accumulator_, k, v, m_.k_norm, m_.rope.params(), kv.layout, rows, num_sequences(kv, x_kv.batch), q, rotated_q, m_.q_norm};
     Backend::append(ctx_, p, scratch);
     if (!kv.first_head.present()) return;
+    p.q = {};
     p.k.heads = p.v.heads = 1;
     p.kv = kv.first_head;
     for (index_t b = 0; b < x_kv.batch; ++b) rows[b].kv_batch = first_row + b;
@@ -170,7 +180,7 @@ class forward_pipeline {
     sequence_rows* const rows = rows_of_call(kv, x.batch, x.len, first_row);
     set_query_positions(kv, rows, x, first_row);
     attend_params p;
-    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_;
+    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_;
     p.q = q, p.out = attended, p.kv = kv.layout;
     if (options_.lse.present()) p.lse = batch_rows(options_.lse.get(), first_row, x.batch);
     p.sequences = rows, p.num_sequences = num_sequences(kv, x.batch);
@@ -208,7 +218,7 @@ class forward_pipeline {
 
   void project_output(workspace& scratch, const operand& attended, const operand& x, const operand& y) const {
     project_params p;
-    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_;
+    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_;
     p.x = joined_heads(attended);
     p.targets[p.num_targets++] = {m_.out, y};
     if (options_.residual) p.residual = x;
@@ -223,7 +233,7 @@ class forward_pipeline {
   const operand& x_kv_;
   source_kind kind_;
   dtype accumulator_;
-  bool bf16_pairs_;
+  bool bf16_pairs_, tensor_cores_;
 };
 
 /// The whole call, chunk by chunk. With a measuring workspace nothing runs.

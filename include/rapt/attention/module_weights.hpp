@@ -29,7 +29,7 @@ class module_weights {
   module_weights(context& ctx, const attention_config& config, const attention_weights& w, dtype activations) {
     raise_if(check(w, config));
     const weight_layout layout = layout_of(w);
-    const dtype accumulator = accumulator_of(activations), type = packed_type(layout.type, accumulator, adds_bf16_pairs(config.numerics));
+    const dtype accumulator = accumulator_of(activations), type = packed_type(layout.type, activations, config.numerics);
     kind_ = layout.kind;
     const index_t q_columns = config.num_heads * config.head_dim, k_columns = config.num_kv_heads * config.head_dim,
                   v_columns = config.num_kv_heads * config.value_dim;

@@ -24,13 +24,7 @@ class multi_head_attention {
   /// Packs the weights, which may go away afterwards. Throws config_error.
   multi_head_attention(context& ctx, const attention_config& config, const attention_weights& weights) {
     attention_config& c = module_.config;
-    c = resolve(config);
-    if (!c.kv_dtype) c.kv_dtype = dtype_of<T>;
-    if (*c.kv_dtype == dtype::f64 && dtype_of<T> != dtype::f64)
-      raise(errc::config,
-            "attention_config: kv_dtype is f64; activations of type " + std::string(name_of(dtype_of<T>)) + " can keep f32, bf16 or f16");
-    if (c.numerics.empty()) c.numerics = ctx.numerics();
-    raise_if(ctx.check_numerics("attention_config", c.numerics, dtype_of<T>, *c.kv_dtype));
+    c = resolve_module(ctx, config, dtype_of<T>);
     weights_ = module_weights<Backend>(ctx, c, weights, dtype_of<T>);
     fingerprint_ = fingerprint_of(c, weights_.canonical(ctx, c));
     module_.activations = dtype_of<T>;
@@ -127,9 +121,13 @@ class multi_head_attention {
     const auto run = [&](workspace& scratch) { detail::run_forward<Backend>(ctx, module_, call, options, from.x_kv, from.kind, kv, scratch); };
     // Measuring first takes a tenth of the shortest calls. Without it scratch may turn out to be short when a call is half done, which nobody sees as
     // long as y is the only output and comes last.
-    if (!options.lse.present() && options.num_chunks == 1) return run_in_workspace(ctx, run);
-    workspace scratch = measured(ctx, call, from, options, kv);
-    run(scratch);
+    if (!options.lse.present() && options.num_chunks == 1) {
+      run_in_workspace(ctx, run);
+    } else {
+      workspace scratch = measured(ctx, call, from, options, kv);
+      run(scratch);
+      ctx.check();
+    }
   }
 
   detail::forward_module module_;

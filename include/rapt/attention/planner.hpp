@@ -32,8 +32,8 @@ struct explanation {
 };
 
 namespace detail {
-/// A module of shapes alone.
-RAPT_API forward_module plan_module(const attention_config& config, dtype activations, dtype weights, std::string_view numerics);
+/// A module of shapes alone. `config` as resolve_module gives it.
+RAPT_API forward_module plan_module(const attention_config& config, dtype activations, dtype weights);
 /// Checks a shape: config_error naming the field.
 RAPT_API void check_shape(const forward_shape& shape);
 /// Rows of a planned step. `pages` has one entry per sequence that stands for any page.
@@ -44,9 +44,7 @@ RAPT_API explanation explain_bytes(const forward_module& module, const forward_s
 template <activation T, class Context>
 forward_module plan_module_of(Context& ctx, const attention_config& config, const forward_shape& shape) {
   check_shape(shape);
-  forward_module m = plan_module(config, dtype_of<T>, shape.weights, ctx.numerics());
-  raise_if(ctx.check_numerics("attention_config", m.config.numerics, dtype_of<T>, *m.config.kv_dtype));
-  return m;
+  return plan_module(resolve_module(ctx, config, dtype_of<T>), dtype_of<T>, shape.weights);
 }
 
 template <class Backend>
@@ -102,7 +100,7 @@ explanation explain(Context& ctx, const attention_config& config, const forward_
   p.out.dim = module.config.value_dim;
   p.kv = kv_layout(module.config, module.config.num_kv_heads, shape.page_len);
   p.num_kv_heads = module.config.num_kv_heads;
-  p.bf16_pairs = adds_bf16_pairs(module.config.numerics);
+  p.bf16_pairs = adds_bf16_pairs(module.config.numerics), p.tensor_cores = uses_tensor_cores(module.config.numerics);
   p.window_left = module.config.window.left.value_or(no_window);
   p.window_right = module.config.causal ? 0 : module.config.window.right.value_or(no_window);
   p.sequences = rows.data(), p.num_sequences = shape.batch;

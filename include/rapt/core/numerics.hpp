@@ -1,5 +1,6 @@
 // Ids of orders of operations. An id fixes the bits of a result, whatever the work was cut into (docs/numerics.md).
 #pragma once
+#include <rapt/core/dtype.hpp>
 #include <rapt/version.hpp>
 
 #include <string_view>
@@ -12,11 +13,25 @@ inline constexpr std::string_view cpu_v1 = "cpu-v1";
 /// Products of pairs of bf16 by vdpbf16ps, with bits of its own; needs a CPU with AVX512_BF16. Faster on AMD Zen 4, slower on the one Intel Xeon
 /// seen so far (docs/performance.md).
 inline constexpr std::string_view cpu_bf16dot_v1 = "cpu-bf16dot-v1";
+/// Tensor cores of an NVIDIA device, by mma.sync on tiles of 64 keys: sm_80 to sm_89, and sm_90.
+inline constexpr std::string_view sm80_mma_v1 = "sm80-mma16816-k64-v1";
+inline constexpr std::string_view sm90_mma_v1 = "sm90-mma16816-k64-v1";
 
 }  // namespace numerics_id
 
-/// Whether products under this id add pairs of bf16: weights, scaled queries, probabilities and the attended row are then rounded to bf16.
+/// Whether products under this id add pairs of bf16: scaled queries and probabilities are then rounded to bf16.
 constexpr bool adds_bf16_pairs(std::string_view id) { return id == numerics_id::cpu_bf16dot_v1; }
+/// Whether products under this id run on tensor cores: queries, once rotated, and probabilities are then rounded to the type of the activations.
+constexpr bool uses_tensor_cores(std::string_view id) { return id == numerics_id::sm80_mma_v1 || id == numerics_id::sm90_mma_v1; }
+
+/// Whether weights and attended rows are rounded to the type of the activations before products take them.
+constexpr bool takes_rounded_operands(std::string_view id) { return adds_bf16_pairs(id) || uses_tensor_cores(id); }
+
+/// What decides which ids can serve an attention.
+struct attention_types {
+  dtype activations = dtype::f32, keys = dtype::f32;  ///< keys: of keys and values as kept
+  index_t head_dim = 0, value_dim = 0;
+};
 
 }  // namespace v0
 }  // namespace rapt

@@ -37,8 +37,9 @@ struct value_layout {
   }
 };
 
-/// Keys and values as kernels read them. A page holds, for each head: keys [page_len / 16][head_dim][16], then, value_offset bytes further, values as
-/// value_layout says. Lanes and columns past the end may hold anything.
+/// Keys and values as kernels read them. A page holds, for each head, its keys, then, value_offset bytes further, its values; what lies past the end
+/// may be anything. On the CPU: keys [page_len / 16][head_dim][16], and values as value_layout says. On a device: rows, keys [page_len][head_dim] and
+/// values [page_len][value_dim].
 struct packed_kv {
   std::byte* base = nullptr;
   dtype type = dtype::f32;
@@ -104,7 +105,8 @@ struct attend_params {
   mask_operand mask;
   double dropout_p = 0;  ///< acts where > 0
   std::uint64_t dropout_seed = 0, dropout_offset = 0;
-  bool bf16_pairs = false;  ///< cpu-bf16dot-v1: scaled queries and probabilities are rounded to bf16; q, keys and values are bf16 or come from it
+  bool bf16_pairs = false;    ///< cpu-bf16dot-v1: scaled queries and probabilities are rounded to bf16; q, keys and values are bf16 or come from it
+  bool tensor_cores = false;  ///< uses_tensor_cores: q, keys, values and out are f16, or bf16
 };
 
 /// A matrix [depth, columns] as kernels read it: [ceil(columns / 16)][depth][16]. type is f32, f16 or bf16 with float accumulation, f64 with double.
@@ -127,8 +129,9 @@ struct project_params {
   operand x;  ///< depth = heads * dim; any floating type
   target targets[3];
   int num_targets = 0;
-  operand residual;         ///< like targets[0].out; data null: none
-  bool bf16_pairs = false;  ///< cpu-bf16dot-v1: x and weights are bf16
+  operand residual;           ///< like targets[0].out; data null: none
+  bool bf16_pairs = false;    ///< cpu-bf16dot-v1: x and weights are bf16
+  bool tensor_cores = false;  ///< uses_tensor_cores: x and weights are f16, or bf16; out is float or that
 };
 
 struct norm_params {
@@ -142,7 +145,7 @@ struct rope_params {
   double attention_factor = 1;                  ///< multiplies cos and sin (YaRN)
 };
 
-/// x = rope(norm(x)), in place; x holds accumulators.
+/// x = rope(norm(x)); x holds accumulators.
 struct rotate_params {
   dtype accumulator = dtype::f32;
   operand x;
@@ -150,9 +153,11 @@ struct rotate_params {
   rope_params rope;
   const sequence_rows* sequences = nullptr;  ///< first_row, num_rows, first_position, positions are read. Host memory.
   index_t num_sequences = 0;
+  operand out = {};  ///< where the result goes, rounded once to its type; dim 0: to x. On a device only
 };
 
-/// Writes rows at index kv_len.. of each sequence, rounded once to kv.type, keys after norm and rope; k and v stay as they are.
+/// Writes rows at index kv_len.. of each sequence, rounded once to kv.type, keys after norm and rope; k and v stay as they are. Queries of the same
+/// rows, where there are some, become rope(norm(q)).
 struct append_params {
   dtype accumulator = dtype::f32;
   operand k, v;  ///< [.., stored heads, dim]; any floating type; rope and norm need accumulators
@@ -161,6 +166,8 @@ struct append_params {
   packed_kv kv;
   const sequence_rows* sequences = nullptr;  ///< Host memory.
   index_t num_sequences = 0;
+  operand q = {}, q_out = {};  ///< as x and out of rotate_params; q dim 0: no queries
+  norm_params q_norm = {};
 };
 
 /// Keys and values of one sequence between the packed layout and canonical rows k [count, stored heads, head_dim], v [count, stored heads, value_dim]

@@ -13,6 +13,10 @@ inline namespace v0 {
 struct host_space {
   static constexpr bool host_readable = true;
 };
+/// Memory of a CUDA device.
+struct device_space {
+  static constexpr bool host_readable = false;
+};
 
 /// Non-owning view of `Rank` dimensions; extents and strides count elements. Copy it freely.
 template <class T, int Rank, class Space = host_space>

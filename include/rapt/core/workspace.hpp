@@ -57,14 +57,16 @@ class workspace {
 };
 
 /// Runs operations, `call(workspace&)`, in the workspace that the context has; where that ends too soon, from their beginning in one that is large
-/// enough. The operation that did not fit and those after it have done nothing before.
+/// enough. The operation that did not fit and those after it have done nothing before. Throws what the context kept of an operation that failed.
 template <class Context, class Call>
 void run_in_workspace(Context& ctx, const Call& call) {
   workspace scratch = ctx.begin_call(0);
   call(scratch);
-  if (!scratch.measuring()) return;
-  scratch = ctx.begin_call(scratch.peak_bytes());
-  call(scratch);
+  if (scratch.measuring()) {
+    scratch = ctx.begin_call(scratch.peak_bytes());
+    call(scratch);
+  }
+  ctx.check();
 }
 
 }  // namespace v0

@@ -41,9 +41,11 @@ class RAPT_API context {
   /// For people: "avx2", "portable (slow: no FMA hardware)".
   std::string_view describe() const;
   /// The numeric contract's id of what this context computes where nothing else is asked for: "cpu-v1".
-  std::string_view numerics() const;
+  std::string_view numerics(const attention_types& types = {}) const;
   /// config_error, beginning with `caller`, where calls of these types can not be computed under this id here.
-  failure check_numerics(const char* caller, std::string_view id, dtype activations, dtype kv_dtype) const;
+  failure check_numerics(const char* caller, std::string_view id, const attention_types& types) const;
+  /// Nothing of a call can fail here.
+  void check() const {}
 
   /// Makes the workspace at least this large. workspace_bytes() of the planner says what a call needs.
   void reserve(std::size_t bytes);

@@ -35,15 +35,18 @@ RAPT_API failure check_attend(const attend_operands& call, const attend_options&
 RAPT_API double default_softmax_scale(index_t head_dim);
 
 namespace detail {
-/// Parameters for a checked call; `sequences` has room for q.batch entries.
-RAPT_API attend_params make_attend_params(const attend_operands& call, const attend_options& options, sequence_rows* sequences);
+/// Parameters for a checked call under this id; `sequences` has room for q.batch entries.
+RAPT_API attend_params make_attend_params(const attend_operands& call, const attend_options& options, std::string_view numerics,
+                                          sequence_rows* sequences);
 
 template <class Context>
 void run_attend(Context& ctx, const attend_operands& call, const attend_options& options) {
   raise_if(check_attend(call, options));
-  if (!options.numerics.empty()) raise_if(ctx.check_numerics("attend", options.numerics, call.q.type, call.k.type));
+  const attention_types types{call.q.type, call.k.type, call.q.dim, call.v.dim};
+  const std::string_view numerics = options.numerics.empty() ? ctx.numerics(types) : options.numerics;
+  raise_if(ctx.check_numerics("attend", numerics, types));
   if (call.q.rows() == 0) return;
-  const attend_params params = make_attend_params(call, options, ctx.sequences(call.q.batch));
+  const attend_params params = make_attend_params(call, options, numerics, ctx.sequences(call.q.batch));
   run_in_workspace(ctx, [&](workspace& scratch) { backend_of<Context>::attend(ctx, params, scratch); });
 }
 }  // namespace detail

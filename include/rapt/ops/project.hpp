@@ -7,10 +7,10 @@ namespace rapt {
 inline namespace v0 {
 
 /// The element type that weights of type `stored` are packed in: kept, but for double (rounded once to float where the accumulator is float), for
-/// double accumulation (widened) and for products of pairs of bf16 (rounded to bf16).
-constexpr dtype packed_type(dtype stored, dtype accumulator, bool bf16_pairs = false) {
-  if (bf16_pairs) return dtype::bf16;
-  if (accumulator == dtype::f64) return dtype::f64;
+/// double accumulation (widened) and where products take operands of the activations' type (rounded to it).
+constexpr dtype packed_type(dtype stored, dtype activations, std::string_view numerics) {
+  if (takes_rounded_operands(numerics)) return activations;
+  if (activations == dtype::f64) return dtype::f64;
   return stored == dtype::f64 ? dtype::f32 : stored;
 }
 
@@ -57,13 +57,14 @@ class packed_weights {
 template <activation T, class Context, class W, class Space>
 packed_weights<backend_of<Context>> pack_linear(Context& ctx, const tensor_view<W, 2, Space>& weights,
                                                 std::type_identity_t<tensor_view<const std::remove_const_t<W>, 1, Space>> bias = {}) {
-  constexpr dtype accumulator = accumulator_of(dtype_of<T>);
+  constexpr dtype activations = dtype_of<T>;
   // Element (k, c) of the product's matrix is weights(c, k).
   operand source = operand_of(weights);
   raise_if(check_input({"pack_linear", "weights"}, source, {}));
   source.dim = weights.extent(0), source.dim_stride = weights.stride(0);
   source.len = weights.extent(1), source.len_stride = weights.stride(1);
-  packed_weights<backend_of<Context>> packed(ctx, source.len, source.dim, packed_type(dtype_of<W>, accumulator), bias.data() != nullptr);
+  packed_weights<backend_of<Context>> packed(ctx, source.len, source.dim,
+                                             packed_type(dtype_of<W>, activations, ctx.numerics({activations, activations})), bias.data() != nullptr);
   packed.pack(ctx, source, 0);
   if (bias.data() != nullptr) {
     const operand b = operand_of(bias);
@@ -86,6 +87,7 @@ void run_project(Context& ctx, const operand& x, const packed_matrix& weights, c
   if (x.rows() == 0) return;
   project_params params;
   params.accumulator = accumulator, params.x = x, params.num_targets = 1, params.targets[0] = {weights, y};
+  params.tensor_cores = uses_tensor_cores(ctx.numerics({y.type, y.type}));
   run_in_workspace(ctx, [&](workspace& scratch) { backend_of<Context>::project(ctx, params, scratch); });
 }
 }  // namespace detail

@@ -1,0 +1,86 @@
+// Rows of a step after their projection: keys and values into their pages, queries beside them, with norm and rotary embedding in one launch.
+#include <cuda/rotary.hpp>
+#include <cuda/sequences.hpp>
+#include <kernels/append.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cuda {
+namespace {
+
+/// Sequences as append_rows takes them. Row i of one is its key kv_len - q_len + i, and has the angles of row first_row + i.
+std::vector<kernels::sequence> appended_sequences(const sequence_rows* rows, index_t count, const page_tables& tables) {
+  std::vector<kernels::sequence> all(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const sequence_rows& s = rows[i];
+    kernels::sequence& to = all[i];
+    to.first_row = to.first_position = static_cast<int>(s.first_row);
+    to.q_len = static_cast<int>(s.num_rows), to.kv_len = static_cast<int>(s.kv_len + s.num_rows);
+    to.first_key = tables.first.empty() ? 0 : tables.first[i];
+  }
+  return all;
+}
+
+/// What rotate and append have in common; queries that are no operand are none.
+template <class From, class T>
+kernels::append_problem<From, T> problem_of(launches& l, const operand& q, const operand& q_out, const norm_params& norm, const rope_params& rope,
+                                            const sequence_rows* rows, index_t num_sequences, const page_tables& tables) {
+  kernels::append_problem<From, T> p;
+  p.q = view_of_rows<const From>(q), p.q_out = view_of_rows<T>(q_out);
+  p.num_heads = static_cast<int>(q.heads);
+  p.q_norm = static_cast<const float*>(norm.weight), p.eps = static_cast<float>(norm.eps);
+  p.num_sequences = static_cast<int>(num_sequences);
+  for (index_t i = 0; i < num_sequences; ++i) p.num_rows = std::max(p.num_rows, static_cast<int>(rows[i].first_row + rows[i].num_rows));
+  p.sequences = l.send(appended_sequences(rows, num_sequences, tables));
+  p.page_table = l.send(tables.pages);
+  p.rope_dim = static_cast<int>(rope.dim), p.interleaved = rope.interleaved;
+  if (rope.dim > 0) p.angles = l.send(angles_of(l.internals(), rope, rows, num_sequences));
+  return p;
+}
+
+}  // namespace
+
+void backend::rotate(context& ctx, const rotate_params& params, workspace& scratch) noexcept {
+  if (scratch.measuring() || params.x.rows() == 0) return;
+  run(ctx, [&](launches& l) {
+    with_half(params.out.type, [&](auto element) {
+      using T = decltype(element);
+      auto p = problem_of<float, T>(l, params.x, params.out, params.norm, params.rope, params.sequences, params.num_sequences, {});
+      p.head_dim = p.value_dim = static_cast<int>(params.x.dim);
+      l.flush();
+      kernels::append_rows(p, l.stream());
+    });
+  });
+}
+
+void backend::append(context& ctx, const append_params& params, workspace& scratch) noexcept {
+  if (scratch.measuring() || params.k.rows() == 0) return;
+  run(ctx, [&](launches& l) {
+    const packed_kv& kv = params.kv;
+    const page_tables tables =
+        page_tables_of(kv, params.sequences, params.num_sequences, [](const sequence_rows& s) { return s.kv_len + s.num_rows; });
+    const auto append_as = [&](auto from, auto element) {
+      using From = decltype(from);
+      using T = decltype(element);
+      auto p = problem_of<From, T>(l, params.q, params.q_out, params.q_norm, params.rope, params.sequences, params.num_sequences, tables);
+      p.k = view_of_rows<const From>(params.k), p.v = view_of_rows<const From>(params.v);
+      p.k_out = view_of_pages<T>(kv, 0, kv.head_dim), p.v_out = view_of_pages<T>(kv, kv.value_offset, kv.value_dim);
+      p.num_kv_heads = static_cast<int>(params.k.heads), p.head_dim = static_cast<int>(kv.head_dim), p.value_dim = static_cast<int>(kv.value_dim);
+      p.page_len = static_cast<int>(kv.page_len);
+      p.k_norm = static_cast<const float*>(params.norm.weight);
+      if (params.norm.weight != nullptr) p.eps = static_cast<float>(params.norm.eps);
+      l.flush();
+      kernels::append_rows(p, l.stream());
+    };
+    with_half(kv.type, [&](auto element) {
+      if (params.k.type == dtype::f32)
+        append_as(float{}, element);
+      else
+        append_as(element, element);
+    });
+  });
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace rapt
