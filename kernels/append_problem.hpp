@@ -17,7 +17,7 @@ struct angle {
 /// a sequence is its key kv_len - q_len + i. Rows that no sequence has are left alone.
 template <class From, class T>
 struct append_problem {
-  heads_view<const From> q, k, v;  ///< q data null: no queries
+  heads_view<const From> q, k, v;  ///< q data null: no queries; num_kv_heads 0: neither keys nor values
   heads_view<T> q_out;             ///< rows of the step; may be q
   heads_view<T> k_out, v_out;      ///< where attention_problem's k and v are
   const sequence* sequences = nullptr;
@@ -97,9 +97,9 @@ RAPT_DEVICE T* appended_place(const append_problem<From, T>& p, const appended_r
 template <class From, class T>
 failure check_append(const append_problem<From, T>& p) {
   const auto found = [](errc code, const std::string& what) { return failure{code, "append_rows: " + what}; };
-  const bool has_queries = p.q.data != nullptr;
+  const bool has_queries = p.q.data != nullptr, has_keys = p.num_kv_heads != 0;
   if (p.num_sequences < 0 || p.num_rows < 0) return found(errc::shape, "num_sequences or num_rows is negative");
-  if (p.num_kv_heads < 1 || (has_queries && p.num_heads < 1)) return found(errc::config, "num_heads or num_kv_heads is less than 1");
+  if (p.num_kv_heads < 0 || (has_queries && p.num_heads < 1)) return found(errc::config, "num_heads is less than 1, or num_kv_heads than 0");
   if (p.head_dim < 1 || p.head_dim > max_head_dim || p.value_dim < 1 || p.value_dim > max_head_dim)
     return found(errc::config, "head_dim is " + std::to_string(p.head_dim) + ", value_dim " + std::to_string(p.value_dim) + "; 1 to " +
                                    std::to_string(max_head_dim) + " is needed");
@@ -116,8 +116,8 @@ failure check_append(const append_problem<From, T>& p) {
     if (view.outer_stride < 0 || view.row_stride < 0 || view.head_stride < 0) return found(errc::shape, std::string(name) + " has a negative stride");
     return {};
   };
-  for (const failure& f : {wrong("k", p.k, true), wrong("v", p.v, true), wrong("q_out", p.q_out, has_queries), wrong("k_out", p.k_out, true),
-                           wrong("v_out", p.v_out, true), wrong("angle_rows", p.angle_rows, false)})
+  for (const failure& f : {wrong("k", p.k, has_keys), wrong("v", p.v, has_keys), wrong("q_out", p.q_out, has_queries),
+                           wrong("k_out", p.k_out, has_keys), wrong("v_out", p.v_out, has_keys), wrong("angle_rows", p.angle_rows, false)})
     if (f) return f;
   if (p.page_table != nullptr && (p.page_len < 16 || p.page_len % 16 != 0))
     return found(errc::shape, "page_len is " + std::to_string(p.page_len) + "; a multiple of 16 is needed");

@@ -7,11 +7,14 @@ namespace rapt {
 inline namespace v0 {
 namespace cuda {
 
-context::impl::impl(const context_options& options) : queue(options.device, options.stream), grow(options.grow) {
+context::impl::impl(const context_options& options) : queue(options.device, options.stream), grow(options.grow), parameters(queue) {
   const runtime::device_properties& device = queue.properties();
   const std::string architecture = "sm_" + std::to_string(device.major) + std::to_string(device.minor);
   if (device.major < 8)
     raise(errc::config, "cuda::context: device " + std::to_string(options.device) + " is " + architecture + "; sm_80 or later is needed");
+  // Enough for most calls: one that needs more allocates.
+  constexpr index_t usual_counters = 16'384;
+  zeroed_counters(usual_counters);
   description = architecture + ", " + std::to_string(device.multiprocessors) + " multiprocessors";
 }
 

@@ -23,19 +23,17 @@ class context::impl {
 
   /// So many, each 0 until a launch of this call changes it, and 0 again when that has ended. Throws cuda_error.
   unsigned* zeroed_counters(index_t count);
-  /// Host scratch of the operation that runs.
-  std::vector<std::byte> host_scratch;
 };
 
 /// An operation's launches. What fails is kept for the context's check().
 class launches {
  public:
-  launches(context& ctx, runtime::stream stream) : impl_(ctx.internals()), stream_(stream) {}
+  launches(context& ctx, runtime::stream stream) : impl_(ctx.internals()), stream_(stream) { impl_.parameters.begin_operation(); }
 
   /// Where the array will lie for kernels that are launched after flush().
   template <class T>
   const T* send(const std::vector<T>& array) {
-    return array.empty() ? nullptr : impl_.parameters.send(std::span<const T>(array), impl_.queue, stream_);
+    return array.empty() ? nullptr : impl_.parameters.send(std::span<const T>(array), impl_.queue);
   }
   void flush() { impl_.parameters.flush(stream_); }
   runtime::stream stream() const { return stream_; }

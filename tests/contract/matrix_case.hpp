@@ -4,6 +4,7 @@
 #pragma once
 #include <contract/module_case.hpp>
 #include <rapt/state/save_load.hpp>
+#include <support/cpu_placement.hpp>
 
 namespace rapt_test::contract {
 
@@ -32,18 +33,38 @@ struct matrix_limits {
   std::string_view numerics = rapt::numerics_id::cpu_v1;
 };
 
-template <class T>
+/// Where cases run: any of a backend's contexts.
+struct cpu_contexts {
+  using backend = rapt::cpu::backend;
+  explicit cpu_contexts(const matrix_limits& limits) : isas(usable_isas(rapt::adds_bf16_pairs(limits.numerics))), portable(limits.portable) {}
+  rapt::cpu::context& any(random_source& random) {
+    const auto usable = static_cast<index_t>(isas.size()) - (portable || isas.size() == 1 ? 0 : 1);
+    return context_for(isas[static_cast<std::size_t>(random.below(usable))], static_cast<int>(random.between(1, 4)));
+  }
+  /// That of the truth.
+  rapt::cpu::context& plain() { return context_for(isas.front(), 1); }
+
+  std::vector<rapt::cpu::isa> isas;
+  bool portable;
+};
+
+template <class T, class Contexts = cpu_contexts>
 class matrix_case {
  public:
   using A = rapt::accumulator_t<T>;
+  using backend = typename Contexts::backend;
+  using context = typename backend::context;
+  using kv_cache = rapt::basic_kv_cache<backend>;
+  using sequence_type = rapt::basic_sequence<backend>;
 
   matrix_case(random_source& random, const matrix_limits& limits)
       : random_(random),
         limits_(limits),
+        contexts_(limits),
         config_(make_config(random, limits.config, rapt::dtype_of<T>)),
         num_layers_(random.between(1, limits.max_layers)) {
     config_.numerics = limits.numerics;
-    if (rapt::adds_bf16_pairs(limits.numerics)) config_.kv_dtype = dtype::bf16;
+    if (rapt::takes_rounded_operands(limits.numerics)) config_.kv_dtype = rapt::dtype_of<T>;
     residual_ = config_.model_dim == config_.output_dim && random.chance(0.3);
     for (index_t l = 0; l < num_layers_; ++l) {
       const random_weights weights = make_weights(random, config_, random.pick({dtype::f64, dtype::f32, dtype::bf16, dtype::f16}));
@@ -59,16 +80,20 @@ class matrix_case {
   }
 
  private:
-  using module = rapt::multi_head_attention<T>;
+  using module = rapt::multi_head_attention<T, backend>;
+  template <class U>
+  using placed = rapt_test::placed_vector<U, backend>;
+  template <class U, class... Extents>
+  static auto view(U* data, Extents... extents) {
+    return rapt::tensor_view<U, sizeof...(Extents), typename backend::space>(data, {extents...});
+  }
+
   struct live_sequence {
     std::size_t stream;
-    rapt::sequence handle;
+    sequence_type handle;
   };
 
-  rapt::cpu::context& any_context() {
-    const auto usable = static_cast<index_t>(isas_.size()) - (limits_.portable || isas_.size() == 1 ? 0 : 1);
-    return context_for(isas_[at(random_.below(usable))], static_cast<int>(random_.between(1, 4)));
-  }
+  context& any_context() { return contexts_.any(random_); }
   static std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
   token_stream<T> make_stream() {
@@ -77,10 +102,10 @@ class matrix_case {
     // Increasing, as a row must not see one that comes later in another cut.
     if (random_.chance(0.25))
       for (index_t i = 0, position = random_.below(50); i < s.len; ++i) s.positions.push_back(position += random_.between(1, 9));
-    rapt::cpu::context& ctx = context_for(isas_.front(), 1);
-    rapt::kv_cache cache(ctx, config_, {.num_layers = num_layers_, .max_tokens = s.len});
-    const rapt::sequence sequence = cache.add_sequence();
-    rapt::step step = cache.begin_step({{sequence, s.len, s.positions}});
+    context& ctx = contexts_.plain();
+    kv_cache cache(ctx, config_, {.num_layers = num_layers_, .max_tokens = s.len});
+    const sequence_type sequence = cache.add_sequence();
+    rapt::basic_step<backend> step = cache.begin_step({{sequence, s.len, s.positions}});
     for (index_t l = 0; l < num_layers_; ++l) {
       s.x.push_back(random_values<T>(random_, s.len * config_.model_dim, 2));
       s.truth.push_back(forward_rows(ctx, *layers_[at(l)], s.x.back(), s.len, step.layer(l)));
@@ -90,16 +115,17 @@ class matrix_case {
     return s;
   }
 
-  layer_rows<T> forward_rows(rapt::cpu::context& ctx, const module& layer, const std::vector<T>& x, index_t rows,
-                             const typename module::source& source, rapt::forward_options options = {}) {
-    layer_rows<T> r{std::vector<T>(at(rows * config_.output_dim)), std::vector<A>(at(rows * config_.num_heads))};
+  layer_rows<T> forward_rows(context& ctx, const module& layer, const std::vector<T>& x, index_t rows, const typename module::source& source,
+                             rapt::forward_options options = {}) {
+    placed<T> in(ctx, x), y(ctx, std::vector<T>(at(rows * config_.output_dim)));
+    placed<A> lse(ctx, std::vector<A>(at(rows * config_.num_heads)));
     options.residual = residual_;
-    options.lse = rapt::view(r.lse.data(), config_.num_heads, rows).strided(1, config_.num_heads);
-    layer.forward(ctx, rapt::view(x.data(), rows, config_.model_dim), source, rapt::view(r.y.data(), rows, config_.output_dim), options);
-    return r;
+    options.lse = view(lse.data(), config_.num_heads, rows).strided(1, config_.num_heads);
+    layer.forward(ctx, view(in.data(), rows, config_.model_dim), source, view(y.data(), rows, config_.output_dim), options);
+    return {y.fetch(), lse.fetch()};
   }
 
-  void export_all(const rapt::kv_cache& cache, const rapt::sequence& sequence, index_t len, std::vector<std::vector<std::byte>>& k,
+  void export_all(const kv_cache& cache, const sequence_type& sequence, index_t len, std::vector<std::vector<std::byte>>& k,
                   std::vector<std::vector<std::byte>>& v) {
     const index_t size = config_.num_kv_heads * size_of(*config_.kv_dtype);
     for (index_t l = 0; l < num_layers_; ++l) {
@@ -132,19 +158,22 @@ class matrix_case {
     for (index_t b = 0; b < batch; ++b) xs.insert(xs.end(), x.begin(), x.end());
     const index_t visible = random_.chance(0.5) ? len : random_.between(0, len);
     const std::vector<index_t> kv_lens(at(batch), visible);
-    layer_rows<T> r{std::vector<T>(at(batch * len * config_.output_dim)), std::vector<A>(at(batch * len * config_.num_heads))};
+    context& ctx = any_context();
+    placed<T> in(ctx, xs), y(ctx, std::vector<T>(at(batch * len * config_.output_dim)));
+    placed<A> lse(ctx, std::vector<A>(at(batch * len * config_.num_heads)));
     rapt::forward_options options{.residual = residual_, .num_chunks = random_.between(1, 4)};
     if (visible < len) options.kv_lens = kv_lens;
     if (!s.positions.empty()) options.positions = std::span(s.positions).first(at(len));
-    options.lse = rapt::view(r.lse.data(), batch, config_.num_heads, len).strided(len * config_.num_heads, 1, config_.num_heads);
-    m.forward(any_context(), rapt::view(xs.data(), batch, len, config_.model_dim), rapt::self_kv{},
-              rapt::view(r.y.data(), batch, len, config_.output_dim), options);
+    options.lse = view(lse.data(), batch, config_.num_heads, len).strided(len * config_.num_heads, 1, config_.num_heads);
+    m.forward(ctx, view(in.data(), batch, len, config_.model_dim), rapt::self_kv{}, view(y.data(), batch, len, config_.output_dim), options);
+    const layer_rows<T> r{y.fetch(), lse.fetch()};
     for (index_t b = 0; b < batch; ++b) expect_rows(r, b * len, s, layer, 0, visible, "self_kv");
     if (!s.positions.empty()) return;
 
     // The last rows against keys that were stored, by default at the positions that they had.
-    rapt::projected_kv kv(any_context(), config_);
-    expect_rows(forward_rows(any_context(), m, x, len, rapt::store(kv, rapt::view(x.data(), len, config_.model_dim))), 0, s, layer, 0, len, "store");
+    rapt::basic_projected_kv<backend> kv(ctx, config_);
+    placed<T> kept(ctx, x);
+    expect_rows(forward_rows(ctx, m, x, len, rapt::store(kv, view(kept.data(), len, config_.model_dim))), 0, s, layer, 0, len, "store");
     const index_t last = random_.between(1, len);
     expect_rows(forward_rows(any_context(), m, std::vector<T>(x.end() - last * config_.model_dim, x.end()), last, rapt::stored(kv)), 0, s, layer,
                 len - last, last, "stored");
@@ -159,7 +188,7 @@ class matrix_case {
                                     .max_tokens = tokens * limits_.max_sequences + (random_.chance(0.5) ? 0 : random_.between(1, 2'000)),
                                     .max_sequences = limits_.max_sequences,
                                     .page_len = random_.pick<index_t>({16, 48, 64, 80})};
-    rapt::kv_cache cache(any_context(), config_, limits);
+    kv_cache cache(any_context(), config_, limits);
     std::vector<live_sequence> live;
     live.push_back({0, cache.add_sequence()});
     for (index_t action = random_.between(3, limits_.max_actions); action > 0 && !testing::Test::HasFailure(); --action) act(cache, live);
@@ -175,7 +204,7 @@ class matrix_case {
     }
   }
 
-  void act(rapt::kv_cache& cache, std::vector<live_sequence>& live) {
+  void act(kv_cache& cache, std::vector<live_sequence>& live) {
     const auto any = [&]() -> live_sequence& { return live[at(random_.below(static_cast<index_t>(live.size())))]; };
     const double choice = random_.uniform();
     const bool room = static_cast<index_t>(live.size()) < limits_.max_sequences;
@@ -184,7 +213,7 @@ class matrix_case {
     } else if (choice < 0.25 && room) {
       const live_sequence& from = any();
       const std::size_t stream = from.stream;
-      rapt::sequence fork = from.handle.fork();
+      sequence_type fork = from.handle.fork();
       live.push_back({stream, std::move(fork)});
     } else if (choice < 0.35) {
       live_sequence& s = any();
@@ -202,9 +231,9 @@ class matrix_case {
   }
 
   /// Some sequences grow by some rows each. False where all are complete.
-  bool step_once(rapt::kv_cache& cache, std::vector<live_sequence>& live, bool commits) {
+  bool step_once(kv_cache& cache, std::vector<live_sequence>& live, bool commits) {
     std::vector<live_sequence*> chosen;
-    std::vector<rapt::kv_cache::entry> entries;
+    std::vector<typename kv_cache::entry> entries;
     index_t rows = 0;
     bool incomplete = false;
     for (live_sequence& s : live) {
@@ -218,7 +247,7 @@ class matrix_case {
       rows += count;
     }
     if (!incomplete) return false;
-    rapt::step step = cache.begin_step(entries);
+    rapt::basic_step<backend> step = cache.begin_step(entries);
     for (index_t l = 0; l < num_layers_; ++l) {
       if (!commits && random_.chance(0.5)) return true;  // dropped between two layers, or after none
       std::vector<T> x;
@@ -237,7 +266,7 @@ class matrix_case {
 
   random_source& random_;
   const matrix_limits& limits_;
-  const std::vector<rapt::cpu::isa> isas_ = usable_isas(rapt::adds_bf16_pairs(limits_.numerics));
+  Contexts contexts_;
   attention_config config_;
   index_t num_layers_;
   bool residual_;

@@ -1,11 +1,10 @@
-// Tensors in memory as a step wants them: any element type, any strides, and outputs that notice a write outside of their elements.
+// Tensors in memory as a step wants them: any element type, any strides.
 #pragma once
 #include <parity/case_file.hpp>
 
 #include <rapt/core/tensor_view.hpp>
 
-#include <algorithm>
-#include <cstring>
+#include <vector>
 
 namespace parity {
 
@@ -48,9 +47,9 @@ class host_array {
       for (std::size_t i = at.size(); i-- > 0 && ++at[i] == shape_[i];) at[i] = 0;
     }
   }
-  /// The last Rank dimensions as they are, those before them flattened into one; extents of 1 in front where the array has fewer.
-  template <int Rank>
-  rapt::tensor_view<T, Rank> view() {
+  /// As a view of `data`: the last Rank dimensions as they are, those before them flattened into one; extents of 1 in front where there are fewer.
+  template <int Rank, class Space>
+  rapt::tensor_view<T, Rank, Space> view_at(T* data) const {
     constexpr auto wanted = static_cast<std::size_t>(Rank);
     typename rapt::tensor_view<T, Rank>::extents_type extents, strides{};
     extents.fill(1);
@@ -61,7 +60,7 @@ class host_array {
         throw refusal("strides: the leading extents do not merge into one batch");
       extents[0] *= shape_[i];
     }
-    return {memory_.data(), extents, strides};
+    return {data, extents, strides};
   }
   std::vector<T>& memory() { return memory_; }
   const std::vector<T>& memory() const { return memory_; }
@@ -80,37 +79,5 @@ host_array<T> array_of(const tensor& from, const std::vector<index_t>* strides =
   a.for_each([&](T& to, std::size_t i) { to = static_cast<T>(from.values[i]); });
   return a;
 }
-
-/// An output: filled with a pattern, so that gaps between strides and outputs of a failed call can be seen to be untouched.
-template <class T>
-class output_array {
- public:
-  explicit output_array(std::vector<index_t> shape, const std::vector<index_t>* strides = nullptr) : array_(std::move(shape), strides) { fill(); }
-  template <int Rank>
-  rapt::tensor_view<T, Rank> view() {
-    return array_.template view<Rank>();
-  }
-  const std::vector<index_t>& shape() const { return array_.shape(); }
-  bool untouched() const { return is_pattern(array_.memory()); }
-  /// The elements; afterwards gaps_untouched() looks at what lies between them.
-  std::vector<double> take() {
-    std::vector<double> values;
-    array_.for_each([&](T& element, std::size_t) {
-      values.push_back(widened(element));
-      std::memset(static_cast<void*>(&element), pattern, sizeof(T));
-    });
-    return values;
-  }
-  bool gaps_untouched() const { return untouched(); }
-
- private:
-  static constexpr int pattern = 0xa5;
-  void fill() { std::memset(static_cast<void*>(array_.memory().data()), pattern, array_.memory().size() * sizeof(T)); }
-  static bool is_pattern(const std::vector<T>& memory) {
-    const auto* bytes = reinterpret_cast<const unsigned char*>(memory.data());
-    return std::all_of(bytes, bytes + memory.size() * sizeof(T), [](unsigned char b) { return b == pattern; });
-  }
-  host_array<T> array_;
-};
 
 }  // namespace parity

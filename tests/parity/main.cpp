@@ -12,7 +12,7 @@ namespace {
 
 struct arguments {
   std::string folder, json;
-  std::vector<std::string> kv, isas;
+  std::vector<std::string> activations, kv, isas;
   bool quiet = false;
 };
 
@@ -25,27 +25,6 @@ std::vector<std::filesystem::path> case_paths(const std::filesystem::path& folde
   std::sort(paths.begin(), paths.end());
   return paths;
 }
-
-/// For each instruction set a context of one thread and one of two.
-class contexts {
- public:
-  explicit contexts(const std::vector<std::string>& wanted) {
-    for (const rapt::cpu::isa set : rapt::cpu::available_isas())
-      if (wanted.empty() || std::find(wanted.begin(), wanted.end(), rapt::cpu::name_of(set)) != wanted.end()) sets_.push_back(set);
-    for (const std::string& name : wanted)
-      if (std::none_of(sets_.begin(), sets_.end(), [&](rapt::cpu::isa set) { return rapt::cpu::name_of(set) == name; }))
-        throw refusal("--isa " + name + ": this processor, or this build, has no such instruction set");
-    for (const rapt::cpu::isa set : sets_)
-      for (const int threads : {1, 2}) all_.emplace_back(rapt::cpu::context_options{.num_threads = threads, .instruction_set = set});
-  }
-  std::size_t size() const { return sets_.size(); }
-  std::string name(std::size_t i) const { return std::string(rapt::cpu::name_of(sets_[i])); }
-  rapt::cpu::context& get(std::size_t i, int threads) { return all_[2 * i + static_cast<std::size_t>(threads - 1)]; }
-
- private:
-  std::vector<rapt::cpu::isa> sets_;
-  std::vector<rapt::cpu::context> all_;
-};
 
 /// The cache dtypes in which a case is replayed with activations T: its own, and those asked for.
 std::vector<dtype> kv_dtypes_of(const case_file& c, dtype activations, const std::vector<std::string>& asked) {
@@ -60,10 +39,15 @@ std::vector<dtype> kv_dtypes_of(const case_file& c, dtype activations, const std
   return kept;
 }
 
+bool is_asked_for(const std::vector<std::string>& asked, dtype type) {
+  return asked.empty() || std::find(asked.begin(), asked.end(), rapt::name_of(type)) != asked.end();
+}
+
 int run(const arguments& args) {
   report table(std::cout, args.quiet);
-  contexts all(args.isas);
-  for (const std::string& text : args.kv) dtype_named(text);
+  const std::vector<target> all = targets(args.isas);
+  for (const auto* texts : {&args.activations, &args.kv})
+    for (const std::string& text : *texts) dtype_named(text);
   const std::vector<std::filesystem::path> paths = case_paths(args.folder);
   auto last_word = std::chrono::steady_clock::now();
   std::size_t turn = 0;
@@ -85,17 +69,19 @@ int run(const arguments& args) {
       table.add(std::move(r));
       continue;
     }
-    for (const dtype activations : c->dtypes)
+    for (const dtype activations : c->dtypes) {
+      if (!is_asked_for(args.activations, activations)) continue;
       for (const dtype kv_dtype : kv_dtypes_of(*c, activations, args.kv)) {
         ++turn;  // so that every instruction set sees both numbers of threads
         for (std::size_t isa = 0; isa < all.size(); ++isa) {
           row r;
-          r.case_name = shown, r.isa = all.name(isa), r.activations = activations, r.kv_dtype = kv_dtype;
+          r.case_name = shown, r.isa = all[isa].name, r.activations = activations, r.kv_dtype = kv_dtype;
           r.num_threads = 1 + static_cast<int>((turn + isa) % 2);
-          r.result = replay(*c, all.get(isa, r.num_threads), activations, kv_dtype);
+          r.result = all[isa].replay(*c, activations, kv_dtype, r.num_threads);
           table.add(std::move(r));
         }
       }
+    }
   }
   if (!args.json.empty()) table.write_json(args.json);
   return table.finish(static_cast<index_t>(paths.size()));
@@ -108,6 +94,7 @@ int main(int argc, char** argv) {
   parity::arguments args;
   CLI::App app("Replays parity cases (fixtures/README.md) and compares with their float64 truth.");
   app.add_option("folder", args.folder, "folder of *.safetensors, searched with its subfolders, or one file")->required()->check(CLI::ExistingPath);
+  app.add_option("--activations", args.activations, "replay with these of a case's dtypes alone: f64, f32, f16, bf16")->delimiter(',');
   app.add_option("--kv", args.kv, "replay each module also with these cache dtypes: f64, f32, f16, bf16")->delimiter(',');
   app.add_option("--isa", args.isas, "instruction sets: portable, avx2, avx3, avx3_dl; default all that this processor has")->delimiter(',');
   app.add_option("--json", args.json, "write every comparison to this file");

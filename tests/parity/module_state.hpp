@@ -37,28 +37,33 @@ class weight_set {
   rapt::attention_weights views_;
 };
 
-template <class T>
+template <class T, class Backend>
 struct module_state {
-  std::optional<rapt::multi_head_attention<T>> module;
-  std::optional<rapt::projected_kv> stored;
-  std::optional<rapt::projected_kv> given;  ///< static
-  std::optional<rapt::kv_cache> cache;
-  std::map<index_t, rapt::sequence> sequences;
+  using context = typename Backend::context;
+  using sequence_type = rapt::basic_sequence<Backend>;
+  using projected_kv = rapt::basic_projected_kv<Backend>;
+  using kv_cache = rapt::basic_kv_cache<Backend>;
+
+  std::optional<rapt::multi_head_attention<T, Backend>> module;
+  std::optional<projected_kv> stored;
+  std::optional<projected_kv> given;  ///< static
+  std::optional<kv_cache> cache;
+  std::map<index_t, sequence_type> sequences;
   rapt::cache_limits limits;
 
-  rapt::sequence& at(index_t id) {
+  sequence_type& at(index_t id) {
     const auto found = sequences.find(id);
     if (found == sequences.end()) throw refusal("there is no sequence " + std::to_string(id));
     return found->second;
   }
-  rapt::kv_cache& growing(rapt::cpu::context& ctx) {
+  kv_cache& growing(context& ctx) {
     if (!cache) cache.emplace(ctx, module->config(), limits);
     return *cache;
   }
 
   /// Everything through a file into fresh objects.
-  void save_and_load(rapt::cpu::context& ctx) {
-    std::vector<rapt::sequence> in_order;
+  void save_and_load(context& ctx) {
+    std::vector<sequence_type> in_order;
     std::vector<index_t> ids;
     const bool keeps_stored = stored && !stored->empty(), keeps_sequences = !sequences.empty();
     for (auto& [id, sequence] : sequences) ids.push_back(id), in_order.push_back(std::move(sequence));
@@ -72,13 +77,13 @@ struct module_state {
     module.reset();
 
     module.emplace(rapt::load_module<T>(ctx, file));
-    const auto load_into = [&](std::optional<rapt::projected_kv>& kv, auto load) {
+    const auto load_into = [&](std::optional<projected_kv>& kv, auto load) {
       kv.reset();
       load(kv.emplace(ctx, module->config()));
     };
-    if (given) load_into(given, [&](rapt::projected_kv& kv) { rapt::load_static_kv(ctx, file, kv); });
+    if (given) load_into(given, [&](projected_kv& kv) { rapt::load_static_kv(ctx, file, kv); });
     if (keeps_stored)
-      load_into(stored, [&](rapt::projected_kv& kv) { rapt::load_state(ctx, file, kv); });
+      load_into(stored, [&](projected_kv& kv) { rapt::load_state(ctx, file, kv); });
     else
       stored.reset();
     cache.reset();
@@ -90,7 +95,7 @@ struct module_state {
   }
 
   /// Keys and values as their bits, and what else a later call could see: equal before and after a call that failed.
-  std::vector<std::byte> snapshot(rapt::cpu::context& ctx) const {
+  std::vector<std::byte> snapshot(context& ctx) const {
     std::vector<std::byte> bits;
     const auto add = [&](const auto& numbers) {
       const auto bytes = std::as_bytes(std::span(numbers));
@@ -137,7 +142,7 @@ struct module_state {
       return widened_elements;
     }
   };
-  kv_rows rows_of(rapt::cpu::context& ctx, const rapt::projected_kv& kv) const {
+  kv_rows rows_of(context& ctx, const projected_kv& kv) const {
     kv_rows rows = empty_rows(kv.batch(), kv.kv_len(), kv.stored_heads());
     for (index_t b = 0; b < rows.batch; ++b) {
       const index_t k_row = rows.k_elements() / rows.batch, v_row = rows.v_elements() / rows.batch;
@@ -145,7 +150,7 @@ struct module_state {
     }
     return rows;
   }
-  kv_rows rows_of(rapt::cpu::context& ctx, const rapt::sequence& s) const {
+  kv_rows rows_of(context& ctx, const sequence_type& s) const {
     kv_rows rows = empty_rows(1, s.kv_len(), module->config().num_kv_heads);
     cache->export_layer(ctx, s, 0, 0, rows.len, address(rows, 0), address(rows, rows.k_elements()));
     return rows;

@@ -2,7 +2,7 @@
 #pragma once
 #include <parity/comparison.hpp>
 
-#include <rapt/cpu/context.hpp>
+#include <functional>
 
 namespace parity {
 
@@ -11,7 +11,13 @@ struct replay_result {
   std::vector<std::string> failures;  ///< "step 3 (forward): y1[0, 2]: got ..."; empty: passed
 };
 
-/// Never throws for what a case or the library does wrong: that is a failure in the result.
-replay_result replay(const case_file& c, rapt::cpu::context& ctx, dtype activations, dtype kv_dtype);
+/// What cases are replayed on.
+struct target {
+  std::string name;  ///< "avx2", "cuda"
+  /// Never throws for what a case or the library does wrong: that is a failure in the result. `num_threads` is 1 or 2, where the target has threads.
+  std::function<replay_result(const case_file&, dtype activations, dtype kv_dtype, int num_threads)> replay;
+};
+/// Those of this program, or those of the names wanted. Throws refusal where there is none of a name.
+std::vector<target> targets(const std::vector<std::string>& wanted);
 
 }  // namespace parity

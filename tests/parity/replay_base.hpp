@@ -1,6 +1,6 @@
 // What every op of a replay needs: the case's inputs as the library takes them, the comparison of what comes out; and the ops without a module.
 #pragma once
-#include <parity/host_array.hpp>
+#include <parity/placed_array.hpp>
 #include <parity/replay.hpp>
 
 #include <rapt/rapt.hpp>
@@ -9,19 +9,30 @@
 
 namespace parity {
 
-template <class T>
+template <class T, class Backend>
 class replay_base {
  public:
   using accumulator = rapt::accumulator_t<T>;
+  using context = typename Backend::context;
+  template <class U>
+  using input_array = placed_array<U, Backend>;
+  template <class U>
+  using output = output_array<U, Backend>;
+  template <class U, int Rank>
+  using view = rapt::tensor_view<U, Rank, typename Backend::space>;
 
  protected:
-  replay_base(const case_file& c, rapt::cpu::context& ctx, dtype kv_dtype, replay_result& result)
-      : case_(c), ctx_(ctx), kv_dtype_(kv_dtype), result_(result) {}
+  replay_base(const case_file& c, context& ctx, dtype kv_dtype, replay_result& result) : case_(c), ctx_(ctx), kv_dtype_(kv_dtype), result_(result) {}
 
   // -- inputs -----------------------------------------------------------------------------------------------------------------------------
   static const std::vector<index_t>* strides_of(const stride_map& all, const char* field) {
     const auto found = all.find(field);
     return found == all.end() ? nullptr : &found->second;
+  }
+  /// The values rounded once to U, where calls find them.
+  template <class U>
+  input_array<U> placed(const tensor& from, const std::vector<index_t>* strides = nullptr) const {
+    return {ctx_, array_of<U>(from, strides)};
   }
   std::vector<index_t> integers_of(const name& input) const {
     if (!input) return {};
@@ -31,9 +42,9 @@ class replay_base {
   }
 
   struct mask_memory {
-    std::unique_ptr<bool[]> truths;
-    std::optional<host_array<accumulator>> added;
-    rapt::attention_mask view;
+    std::optional<input_array<std::uint8_t>> truths;
+    std::optional<input_array<accumulator>> added;
+    rapt::attention_mask mask;
   };
   mask_memory mask_of(const name& input, const name& kind) const {
     mask_memory m;
@@ -45,17 +56,18 @@ class replay_base {
     const auto take = [&](auto* data) {
       using element = const std::remove_pointer_t<decltype(data)>;
       if (t.shape.size() == 4)
-        m.view = rapt::tensor_view<element, 4>(data, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]});
+        m.mask = view<element, 4>(data, {t.shape[0], t.shape[1], t.shape[2], t.shape[3]});
       else
-        m.view = rapt::tensor_view<element, 2>(data, {t.shape[0], t.shape[1]});
+        m.mask = view<element, 2>(data, {t.shape[0], t.shape[1]});
     };
     if (t.type == dtype::boolean) {
-      m.truths = std::make_unique<bool[]>(t.truths.size() + 1);
-      for (std::size_t i = 0; i < t.truths.size(); ++i) m.truths[i] = t.truths[i] != 0;
-      take(m.truths.get());
+      host_array<std::uint8_t> truths(t.shape, nullptr);
+      truths.for_each([&](std::uint8_t& to, std::size_t i) { to = t.truths[i] != 0; });
+      m.truths.emplace(ctx_, std::move(truths));
+      take(reinterpret_cast<bool*>(m.truths->template view<1>().data()));
     } else {
-      m.added.emplace(array_of<accumulator>(t));
-      take(m.added->memory().data());
+      m.added.emplace(placed<accumulator>(t));
+      take(m.added->template view<1>().data());
     }
     return m;
   }
@@ -63,7 +75,7 @@ class replay_base {
   // -- outputs ----------------------------------------------------------------------------------------------------------------------------
   /// Runs a call; where it throws, its outputs must be as they were.
   template <class F>
-  void guarded(const output_array<T>& y, const output_array<accumulator>& lse, F call) {
+  void guarded(output<T>& y, output<accumulator>& lse, F call) {
     try {
       call();
     } catch (const rapt::error&) {
@@ -73,11 +85,11 @@ class replay_base {
   }
 
   template <class U>
-  void check(const name& expectation, output_array<U>& output, dtype kv_dtype) {
+  void check(const name& expectation, output<U>& result, dtype kv_dtype) {
     if (!expectation) return;
-    const std::vector<double> values = output.take();
-    check(*expectation, values, output.shape(), kv_dtype);
-    if (!output.gaps_untouched()) fail(where(), *expectation + ": memory between the output's strides was written");
+    const std::vector<double> values = result.take();
+    check(*expectation, values, result.shape(), kv_dtype);
+    if (!result.gaps_untouched()) fail(where(), *expectation + ": memory between the output's strides was written");
   }
   void check(const std::string& expectation, const std::vector<double>& values, std::vector<index_t> shape, dtype kv_dtype) {
     const tensor& expected = case_.at("expected." + expectation);
@@ -100,12 +112,12 @@ class replay_base {
 
   // -- attention alone: no module ------------------------------------------------------------------------------------------------------------
   void run(const attend_step& s) {
-    host_array<T> q = array_of<T>(case_.input(s.q), strides_of(s.strides, "q")), k = array_of<T>(case_.input(s.k), strides_of(s.strides, "k")),
-                  v = array_of<T>(case_.input(s.v), strides_of(s.strides, "v"));
+    input_array<T> q = placed<T>(case_.input(s.q), strides_of(s.strides, "q")), k = placed<T>(case_.input(s.k), strides_of(s.strides, "k")),
+                   v = placed<T>(case_.input(s.v), strides_of(s.strides, "v"));
     if (q.rank() != 4 || k.rank() != 4 || v.rank() != 4) throw refusal("q, k and v of rank 4 are needed");
     const index_t batch = q.shape()[0], len = q.shape()[1], heads = q.shape()[2];
-    output_array<T> out({batch, len, heads, v.shape()[3]}, strides_of(s.strides, "expect"));
-    output_array<accumulator> lse({batch, heads, len});
+    output<T> out(ctx_, {batch, len, heads, v.shape()[3]}, strides_of(s.strides, "expect"));
+    output<accumulator> lse(ctx_, {batch, heads, len});
 
     const rapt::attention_config& c = case_.config;
     rapt::attend_options o;
@@ -121,7 +133,7 @@ class replay_base {
     o.kv_lens = kv_lens;
     o.q_positions = positions;
     const mask_memory mask = mask_of(s.mask, s.mask_kind);
-    o.mask = mask.view;
+    o.mask = mask.mask;
     guarded(out, lse, [&] {
       const auto qv = q.template view<4>(), kv = k.template view<4>(), vv = v.template view<4>(), ov = out.template view<4>();
       if (s.expect_lse || case_.steps[number_].error)
@@ -134,22 +146,23 @@ class replay_base {
   }
 
   void run(const merge_step& s) {
-    std::vector<host_array<T>> outs;
-    std::vector<host_array<accumulator>> lses;
-    for (const std::string& part : s.out) outs.push_back(array_of<T>(case_.input(part)));
-    for (const std::string& part : s.lse) lses.push_back(array_of<accumulator>(case_.input(part)));
-    output_array<T> out(outs[0].shape());
-    output_array<accumulator> lse(lses[0].shape());
+    std::vector<input_array<T>> outs;
+    std::vector<input_array<accumulator>> lses;
+    for (const std::string& part : s.out) outs.push_back(placed<T>(case_.input(part)));
+    for (const std::string& part : s.lse) lses.push_back(placed<accumulator>(case_.input(part)));
+    output<T> out(ctx_, outs[0].shape());
+    output<accumulator> lse(ctx_, lses[0].shape());
     const auto ov = out.template view<4>();
     const auto lv = lse.template view<3>();
-    std::vector<rapt::partial_attention<T>> parts;
+    using partial = rapt::partial_attention<T, typename Backend::space>;
+    std::vector<partial> parts;
     for (std::size_t i = 0; i < outs.size(); ++i) parts.push_back({outs[i].template view<4>(), lses[i].template view<3>()});
     guarded(out, lse, [&] {
       // A single part is merged with an empty one.
-      host_array<T> none(outs[0].shape(), nullptr);
-      host_array<accumulator> no_lse(lses[0].shape(), nullptr);
-      no_lse.for_each([](accumulator& x, std::size_t) { x = -std::numeric_limits<accumulator>::infinity(); });
-      const rapt::partial_attention<T> empty{none.template view<4>(), no_lse.template view<3>()};
+      input_array<T> none(ctx_, host_array<T>(outs[0].shape(), nullptr));
+      input_array<accumulator> no_lse(ctx_, host_array<accumulator>(lses[0].shape(), nullptr));
+      no_lse.values().for_each([](accumulator& x, std::size_t) { x = -std::numeric_limits<accumulator>::infinity(); });
+      const partial empty{none.template view<4>(), no_lse.template view<3>()};
       rapt::merge(ctx_, parts[0], parts.size() > 1 ? parts[1] : empty, ov, lv);
       for (std::size_t i = 2; i < parts.size(); ++i) rapt::merge(ctx_, {ov, lv}, parts[i], ov, lv);
     });
@@ -158,7 +171,7 @@ class replay_base {
   }
 
   const case_file& case_;
-  rapt::cpu::context& ctx_;
+  context& ctx_;
   dtype kv_dtype_;
   replay_result& result_;
   std::size_t number_ = 0;

@@ -9,15 +9,24 @@
 
 namespace parity {
 
-template <class T>
-class replayer : replay_base<T> {
-  using base = replay_base<T>;
+template <class T, class Backend>
+class replayer : replay_base<T, Backend> {
+  using base = replay_base<T, Backend>;
   using base::case_, base::ctx_, base::kv_dtype_, base::number_;
   using base::check, base::fail, base::guarded, base::integers_of, base::mask_of, base::run, base::strides_of, base::where;
-  using typename base::accumulator, typename base::mask_memory;
+  using typename base::accumulator, typename base::mask_memory, typename base::context;
+  template <class U>
+  using input_array = placed_array<U, Backend>;
+  template <class U>
+  using output = output_array<U, Backend>;
+  template <class U, int Rank>
+  using view = rapt::tensor_view<U, Rank, typename Backend::space>;
+  using module_type = rapt::multi_head_attention<T, Backend>;
+  using sequence = rapt::basic_sequence<Backend>;
+  using projected_kv = rapt::basic_projected_kv<Backend>;
 
  public:
-  replayer(const case_file& c, rapt::cpu::context& ctx, dtype kv_dtype, replay_result& result) : base(c, ctx, kv_dtype, result) {}
+  replayer(const case_file& c, context& ctx, dtype kv_dtype, replay_result& result) : base(c, ctx, kv_dtype, result) {}
 
   void run() {
     try {
@@ -47,12 +56,12 @@ class replayer : replay_base<T> {
     rapt::attention_config config = rapt::config_from_json(s.config_json);
     config.kv_dtype = kv_dtype_;
     const weight_set<T> weights(case_, s.weights);
-    rapt::multi_head_attention<T>(ctx_, config, weights.views());
+    module_type(ctx_, config, weights.views());
   }
   // -- calls --------------------------------------------------------------------------------------------------------------------------
   void run(const forward_step& s) {
     require_module();
-    host_array<T> x = array_of<T>(case_.input(s.x), strides_of(s.strides, "x"));
+    input_array<T> x = this->template placed<T>(case_.input(s.x), strides_of(s.strides, "x"));
     if (x.rank() < 2) throw refusal("x has rank " + std::to_string(x.rank()) + "; 2 or more is needed");
     const index_t len = x.extent_from_end(1);
     const bool packed = s.sequences || x.rank() == 2;
@@ -60,8 +69,8 @@ class replayer : replay_base<T> {
 
     std::vector<index_t> y_shape = x.shape();
     y_shape.back() = config().output_dim;
-    output_array<T> y(y_shape, strides_of(s.strides, "expect"));
-    output_array<accumulator> lse(packed ? std::vector<index_t>{config().num_heads, len} : std::vector<index_t>{batch, config().num_heads, len});
+    output<T> y(ctx_, y_shape, strides_of(s.strides, "expect"));
+    output<accumulator> lse(ctx_, packed ? std::vector<index_t>{config().num_heads, len} : std::vector<index_t>{batch, config().num_heads, len});
 
     rapt::forward_options o;
     o.residual = s.add_input;
@@ -70,13 +79,13 @@ class replayer : replay_base<T> {
     o.kv_lens = kv_lens;
     o.positions = positions;
     const mask_memory mask = mask_of(s.mask, s.mask_kind);
-    o.mask = mask.view;
+    o.mask = mask.mask;
     // Outputs of a call that must fail are there to be seen untouched.
     if (s.expect_lse || case_.steps[number_].error)
       o.lse = packed ? rapt::lse_output(lse.template view<2>()) : rapt::lse_output(lse.template view<3>());
 
-    std::optional<host_array<T>> x_kv;
-    if (s.x_kv) x_kv.emplace(array_of<T>(case_.input(*s.x_kv), strides_of(s.strides, "x_kv")));
+    std::optional<input_array<T>> x_kv;
+    if (s.x_kv) x_kv.emplace(this->template placed<T>(case_.input(*s.x_kv), strides_of(s.strides, "x_kv")));
     guarded(y, lse, [&] {
       if (packed)
         forward<2>(s, x, x_kv, y, o);
@@ -88,10 +97,10 @@ class replayer : replay_base<T> {
   }
 
   template <int Rank>
-  void forward(const forward_step& s, host_array<T>& x, std::optional<host_array<T>>& x_kv, output_array<T>& y, const rapt::forward_options& o) {
-    const rapt::tensor_view<const T, Rank> rows = x.template view<Rank>();
-    const rapt::tensor_view<T, Rank> out = y.template view<Rank>();
-    const rapt::multi_head_attention<T>& module = *state_.module;
+  void forward(const forward_step& s, input_array<T>& x, std::optional<input_array<T>>& x_kv, output<T>& y, const rapt::forward_options& o) {
+    const view<const T, Rank> rows = x.template view<Rank>();
+    const view<T, Rank> out = y.template view<Rank>();
+    const module_type& module = *state_.module;
     const auto no_call = [&](const char* what) { throw refusal(std::string("rapt has no call for ") + what); };
     if (s.reuse_first_head_kv && s.cache != cache_use::use && (s.cache != cache_use::none || !x_kv))
       no_call("reuse_first_head_kv but with none and x_kv, or with use");
@@ -102,7 +111,7 @@ class replayer : replay_base<T> {
         if (state_.given) return module.forward(ctx_, rows, rapt::stored(*state_.given), out, o);
         return module.forward(ctx_, rows, rapt::self_kv{}, out, o);
       case cache_use::replace: {
-        const rapt::tensor_view<const T, Rank> kv_rows = x_kv ? rapt::tensor_view<const T, Rank>(x_kv->template view<Rank>()) : rows;
+        const view<const T, Rank> kv_rows = x_kv ? view<const T, Rank>(x_kv->template view<Rank>()) : rows;
         return module.forward(ctx_, rows, rapt::store(stored(), kv_rows, {.first_head_only = s.only_cache_first_head_kv}), out, o);
       }
       case cache_use::use:
@@ -113,7 +122,7 @@ class replayer : replay_base<T> {
   }
 
   template <int Rank>
-  void append(const forward_step& s, const rapt::tensor_view<const T, Rank>& x, const rapt::tensor_view<T, Rank>& y, rapt::forward_options o) {
+  void append(const forward_step& s, const view<const T, Rank>& x, const view<T, Rank>& y, rapt::forward_options o) {
     const index_t batch = Rank == 2 ? 1 : x.extent(0), len = x.extent(Rank - 2);
     std::vector<std::pair<index_t, index_t>> rows;
     if (s.sequences)
@@ -123,9 +132,9 @@ class replayer : replay_base<T> {
     else
       for (index_t b = 0; b < batch; ++b) rows.push_back({b, len});
 
-    rapt::kv_cache& cache = state_.growing(ctx_);
-    std::map<index_t, rapt::sequence> fresh;  // leave the cache where the call fails
-    const auto sequence_of = [&](index_t id) -> rapt::sequence& {
+    rapt::basic_kv_cache<Backend>& cache = state_.growing(ctx_);
+    std::map<index_t, sequence> fresh;  // leave the cache where the call fails
+    const auto sequence_of = [&](index_t id) -> sequence& {
       const auto found = state_.sequences.find(id);
       if (found != state_.sequences.end()) return found->second;
       if (!fresh.contains(id)) fresh[id] = cache.add_sequence();
@@ -135,7 +144,7 @@ class replayer : replay_base<T> {
       state_.module->forward(ctx_, x, rapt::append(cache, sequence_of(rows[0].first)), y, o);
     } else {
       const std::span<const index_t> positions = std::exchange(o.positions, {});
-      std::vector<rapt::step_entry<rapt::cpu::backend>> entries;
+      std::vector<rapt::step_entry<Backend>> entries;
       std::size_t row = 0;
       for (const auto& [id, count] : rows) {
         entries.push_back({sequence_of(id), count, {}});
@@ -144,7 +153,7 @@ class replayer : replay_base<T> {
         entries.back().positions = positions.subspan(row, static_cast<std::size_t>(count));
         row += static_cast<std::size_t>(count);
       }
-      rapt::step step = cache.begin_step(entries);
+      rapt::basic_step<Backend> step = cache.begin_step(entries);
       state_.module->forward(ctx_, x, step.layer(0), y, o);
       step.commit();
     }
@@ -154,7 +163,7 @@ class replayer : replay_base<T> {
   // -- state ----------------------------------------------------------------------------------------------------------------------------
   void run(const expect_cache_step& s) {
     require_module();
-    using kv_rows = typename module_state<T>::kv_rows;
+    using kv_rows = typename module_state<T, Backend>::kv_rows;
     std::vector<kv_rows> parts;
     if (s.sequence)
       parts.push_back(state_.rows_of(ctx_, state_.at(*s.sequence)));
@@ -188,11 +197,11 @@ class replayer : replay_base<T> {
     require_module();
     if (s.sequence) return state_.at(*s.sequence).truncate(s.kv_len);
     if (state_.sequences.empty()) return state_.growing(ctx_).add_sequence().truncate(s.kv_len);  // of nothing there are 0 tokens
-    std::vector<rapt::sequence*> all;
-    for (auto& [id, sequence] : state_.sequences) all.push_back(&sequence);
+    std::vector<sequence*> all;
+    for (auto& [id, one] : state_.sequences) all.push_back(&one);
     // The shortest first: where one is too short nothing has been cut yet.
     std::sort(all.begin(), all.end(), [](const auto* a, const auto* b) { return a->kv_len() < b->kv_len(); });
-    for (rapt::sequence* sequence : all) sequence->truncate(s.kv_len);
+    for (sequence* one : all) one->truncate(s.kv_len);
   }
   void run(const clear_cache_step& s) {
     require_module();
@@ -211,15 +220,15 @@ class replayer : replay_base<T> {
   void run(const fork_step& s) {
     require_module();
     if (state_.sequences.contains(s.to)) throw refusal("fork: there is a sequence " + std::to_string(s.to) + " already");
-    rapt::sequence copy = state_.at(s.from).fork();
+    sequence copy = state_.at(s.from).fork();
     state_.sequences[s.to] = std::move(copy);
   }
   void run(const set_static_kv_step& s) {
     require_module();
-    host_array<T> k = array_of<T>(case_.input(s.k)), v = array_of<T>(case_.input(s.v));
+    input_array<T> k = this->template placed<T>(case_.input(s.k)), v = this->template placed<T>(case_.input(s.v));
     if (k.rank() != 4 || v.rank() != 4) throw refusal("k and v of rank 4 are needed");
     const auto kv = k.template view<4>(), vv = v.template view<4>();
-    state_.given = rapt::projected_kv::from(ctx_, config(), kv, vv);
+    state_.given = projected_kv::from(ctx_, config(), kv, vv);
   }
 
   /// expect_error: the call throws that type, and leaves no trace.
@@ -256,11 +265,11 @@ class replayer : replay_base<T> {
   void require_module() const {
     if (!state_.module) throw refusal("a case without w_out has no module");
   }
-  rapt::projected_kv& stored() {
+  projected_kv& stored() {
     if (!state_.stored) state_.stored.emplace(ctx_, config());
     return *state_.stored;
   }
-  module_state<T> state_;
+  module_state<T, Backend> state_;
 };
 
 }  // namespace parity

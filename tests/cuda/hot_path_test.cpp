@@ -1,0 +1,107 @@
+// Between begin and end of a step the device is given launches only, and its memory is read by nobody else: the emulated device logs every call and
+// faults on a host that reads its memory.
+#include <cuda/rig.hpp>
+#include <kernels/runtime/emulated.hpp>
+#include <support/allocations_main.hpp>
+
+#include <algorithm>
+
+namespace rapt_test::cuda {
+namespace {
+namespace emulated = rapt::runtime::emulated;
+
+/// Calls to the device while f runs.
+template <class F>
+std::vector<emulated::call> calls_of(F f) {
+  emulated::forget_calls();
+  f();
+  return emulated::calls();
+}
+void expect_launches_only(const std::vector<emulated::call>& calls, std::size_t at_most) {
+  EXPECT_TRUE(std::all_of(calls.begin(), calls.end(), [](emulated::call c) { return c == emulated::call::launch; }));
+  EXPECT_LE(calls.size(), at_most);
+  EXPECT_FALSE(calls.empty());
+}
+
+TEST(cuda_hot_path, a_step_gives_the_stream_launches_only) {
+  rig r;
+  auto cache = r.cache(3);
+  const auto sequence = cache.add_sequence();
+  r.step(cache, sequence, 0, 40);  // grows the workspace
+  for (index_t i = 40; i < 60; ++i) {
+    auto open = cache.begin_step({{sequence, 1}});
+    // Three projections, rows to their places, attention, projection. What these read of the host's goes along in one launch for each of two: in the
+    // first layer only, since it stays the same.
+    expect_launches_only(calls_of([&] { r.forward(open, 0, i, 1); }), 8);
+    expect_launches_only(calls_of([&] { r.forward(open, 1, i, 1); }), 6);
+    expect_launches_only(calls_of([&] { r.forward(open, 2, i, 1); }), 6);
+    open.commit();
+  }
+}
+
+TEST(cuda_hot_path, forks_truncation_and_rollback_touch_no_device_memory_and_shared_pages_are_copied_by_launches) {
+  rig r;
+  auto cache = r.cache(2, 2);
+  auto first = cache.add_sequence();
+  r.step(cache, first, 0, 40);
+  std::optional<rapt::basic_sequence<rapt::cuda::backend>> second;
+  EXPECT_TRUE(calls_of([&] {
+                second.emplace(first.fork());
+                first.truncate(39);
+                const auto dropped = cache.begin_step({{*second, 3}});
+              }).empty());
+  r.step(cache, *second, 40, 1);
+  auto open = cache.begin_step({{first, 1}});  // page 2 is shared: copied before it is written
+  expect_launches_only(calls_of([&] { r.forward(open, 0, 39, 1); }), 9);
+}
+
+TEST(cuda_hot_path, a_batch_is_one_launch_of_each_kernel_however_many_sequences_it_has) {
+  rig r;
+  auto cache = r.cache(1, 6);
+  std::vector<rapt::basic_sequence<rapt::cuda::backend>> sequences;
+  std::vector<rapt::cuda::kv_cache::entry> entries;
+  for (int i = 0; i < 6; ++i) sequences.push_back(cache.add_sequence());
+  for (index_t i = 0; i < 6; ++i) entries.push_back({sequences[static_cast<std::size_t>(i)], 2 + i % 3});
+  const auto step = [&] {
+    auto open = cache.begin_step(entries);
+    const index_t rows = open.num_rows();
+    const auto calls = calls_of([&] { r.forward(open, 0, 0, rows); });
+    open.commit();
+    return calls;
+  };
+  step();
+  expect_launches_only(step(), 8);
+}
+
+TEST(cuda_hot_path, memory_is_used_again) {
+  if (!counts_new) GTEST_SKIP() << "the sanitizer owns operator new";
+  rig r;
+  auto cache = r.cache();
+  auto sequence = cache.add_sequence();
+  const auto life = [&] {
+    r.step(cache, sequence, 0, 40);
+    for (index_t i = 40; i < 44; ++i) r.step(cache, sequence, i, 1);
+    sequence.truncate(0);
+  };
+  life();
+  const std::size_t before = emulated::allocated_bytes();
+  const auto calls = calls_of(life);
+  EXPECT_EQ(emulated::allocated_bytes(), before);
+  EXPECT_EQ(std::count(calls.begin(), calls.end(), emulated::call::allocate), 0);
+}
+
+TEST(cuda_hot_path, query_heads_share_a_kv_head_without_a_copy) {
+  rig r;
+  auto cache = r.cache();
+  const auto sequence = cache.add_sequence();
+  r.step(cache, sequence, 0, 32);
+  EXPECT_EQ(cache.bytes(), rapt::cache_bytes(r.on_device.config(), cache.limits())) << "of KV heads alone";
+  // A layer's scratch grows with rows and heads, not with keys: the workspace of one more row stays what it was.
+  r.step(cache, sequence, 32, 1);
+  const std::size_t workspace = r.ctx.workspace_capacity();
+  for (index_t i = 33; i < 60; ++i) r.step(cache, sequence, i, 1);
+  EXPECT_EQ(r.ctx.workspace_capacity(), workspace);
+}
+
+}  // namespace
+}  // namespace rapt_test::cuda

@@ -1,0 +1,169 @@
+// The module on a device: what it computes, what moves between backends, what is refused. Parity with PyTorch: parity.cuda.
+#include <cuda/rig.hpp>
+#include <kernels/runtime/emulated.hpp>
+
+namespace rapt_test::cuda {
+namespace {
+namespace emulated = rapt::runtime::emulated;
+
+double largest_difference(const std::vector<bf16>& a, const std::vector<bf16>& b) {
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    most = std::max(most, std::abs(static_cast<double>(static_cast<float>(a[i])) - static_cast<float>(b[i])));
+  return most;
+}
+
+TEST(cuda_module, says_what_it_computes) {
+  rig r;
+  EXPECT_EQ(r.ctx.numerics(), "cpu-v1");
+  EXPECT_EQ(r.ctx.numerics({rapt::dtype::bf16, rapt::dtype::bf16, 256, 256}), "sm90-mma16816-k64-v1");
+  EXPECT_EQ(r.ctx.numerics({rapt::dtype::bf16, rapt::dtype::f16, 64, 64}), "cpu-v1");
+  EXPECT_EQ(r.ctx.numerics({rapt::dtype::f16, rapt::dtype::f16, 64, 257}), "cpu-v1");
+  EXPECT_EQ(r.on_device.config().numerics, "sm90-mma16816-k64-v1");
+  const rapt::explanation e = rapt::explain<bf16>(r.ctx, r.config, {.q_len = 1, .kv_len = 600, .source = rapt::source_kind::step});
+  EXPECT_EQ(e.backend, "cuda");
+  EXPECT_EQ(e.instruction_set, "sm_90, 4 multiprocessors");
+  EXPECT_EQ(e.attention_kernel, "keys split by segments of 512, tensor cores by mma.sync, keys and values bf16");
+  EXPECT_EQ(error_of([&] {
+              rapt::attention_config other = r.config;
+              other.numerics = "cpu-bf16dot-v1";
+              rapt::multi_head_attention<bf16, rapt::cuda::backend>(r.ctx, other, r.weights.views);
+            }),
+            "attention_config: numerics is cpu-bf16dot-v1; this backend has sm90-mma16816-k64-v1 and cpu-v1");
+}
+
+TEST(cuda_module, agrees_with_the_cpu_to_rounding_and_with_itself_to_the_bit) {
+  rig r;
+  rows_of<rapt::cpu::backend> host(r.cpu, r.x);
+  r.on_cpu.forward(r.cpu, host.in(0, rig::len, rig::dim), rapt::self_kv{}, host.out(0, rig::len, rig::dim));
+  const std::vector<bf16> whole = r.whole();
+  EXPECT_LT(largest_difference(whole, host.y.fetch()), 0.02);
+  EXPECT_GT(largest_difference(whole, std::vector<bf16>(whole.size())), 0.5);
+
+  auto cache = r.cache();
+  const auto sequence = cache.add_sequence();
+  for (index_t first = 0; first < rig::len;) {
+    const index_t count = first == 0 ? 33 : first < 50 ? 1 : rig::len - first;
+    r.step(cache, sequence, first, count);
+    first += count;
+  }
+  EXPECT_EQ(r.rows.y.fetch(), whole);
+}
+
+TEST(cuda_module, a_state_goes_from_the_cpu_to_the_device_and_back) {
+  rig r;
+  rapt::kv_cache cache(r.cpu, r.on_cpu.config(), {.max_tokens = 200, .page_len = 64});
+  rapt::sequence sequence = cache.add_sequence();
+  rows_of<rapt::cpu::backend> host(r.cpu, r.x);
+  r.on_cpu.forward(r.cpu, host.in(0, 40, rig::dim), rapt::append(cache, sequence), host.out(0, 40, rig::dim));
+  const std::vector<std::byte> file = rapt::save_state(r.cpu, r.on_cpu, cache, sequence);
+
+  auto loaded_module = rapt::load_module<bf16>(r.cpu, file);
+  auto on_device = r.cache();
+  auto resumed = on_device.add_sequence();
+  rapt::load_state(r.ctx, file, on_device, resumed);
+  EXPECT_EQ(resumed.kv_len(), 40);
+  EXPECT_EQ(on_device.numerics(), "sm90-mma16816-k64-v1 + cpu-v1");
+  EXPECT_EQ(r.on_device.fingerprint(), r.on_cpu.fingerprint());
+
+  // The same keys and values, to the bit.
+  const auto bits = [&](auto& ctx, const auto& from, const auto& s) {
+    std::vector<bf16> k(static_cast<std::size_t>(s.kv_len() * 2 * 24)), v(k.size());
+    from.export_layer(ctx, s, 0, 0, s.kv_len(), k.data(), v.data());
+    k.insert(k.end(), v.begin(), v.end());
+    return k;
+  };
+  EXPECT_EQ(bits(r.ctx, on_device, resumed), bits(r.cpu, cache, sequence));
+  r.step(on_device, resumed, 40, rig::len - 40);
+  r.on_cpu.forward(r.cpu, host.in(40, rig::len - 40, rig::dim), rapt::append(cache, sequence), host.out(40, rig::len - 40, rig::dim));
+  std::vector<bf16> device_y = r.rows.y.fetch(), host_y = host.y.fetch();
+  device_y.erase(device_y.begin(), device_y.begin() + 40 * rig::dim), host_y.erase(host_y.begin(), host_y.begin() + 40 * rig::dim);
+  EXPECT_LT(largest_difference(device_y, host_y), 0.02);
+
+  const std::vector<std::byte> back = rapt::save_state(r.ctx, on_device, resumed);
+  rapt::kv_cache again(r.cpu, r.on_cpu.config(), {.max_tokens = 200});
+  rapt::sequence whole;
+  rapt::load_state(r.cpu, back, again, whole);
+  EXPECT_EQ(bits(r.cpu, again, whole), bits(r.ctx, on_device, resumed));
+}
+
+TEST(cuda_module, weights_come_back_as_they_were) {
+  rig r;
+  const auto canonical = [](auto& module, auto& ctx) {
+    std::string all;
+    for (const rapt::named_tensor& t : module.weights(ctx))
+      all += t.name + std::string(reinterpret_cast<const char*>(t.bytes.data()), t.bytes.size());
+    return all;
+  };
+  EXPECT_EQ(canonical(r.on_device, r.ctx), canonical(r.on_cpu, r.cpu));
+}
+
+TEST(cuda_module, an_own_stream_or_the_program_s) {
+  CUstream_st* stream = nullptr;
+  ASSERT_FALSE(rapt::runtime::create_stream(stream));
+  {
+    const rapt::cuda::context ctx({.stream = stream});
+    EXPECT_EQ(ctx.stream(), stream);
+    const rapt::cuda::context own;
+    EXPECT_NE(own.stream(), nullptr);
+  }
+  emulated::forget_calls();
+  rapt::runtime::destroy(stream);
+  EXPECT_EQ(emulated::calls(), std::vector{emulated::call::destroy_stream}) << "destroyed by its owner alone";
+}
+
+// Row 48 of bad inputs: the device fails, and what the host can see stays.
+TEST(cuda_module, hostile_48_a_failing_launch_throws_and_appends_nothing) {
+  for (int others = 0; others < 8; ++others) {
+    rig r;
+    auto cache = r.cache();
+    const auto sequence = cache.add_sequence();
+    r.step(cache, sequence, 0, 33);
+    {
+      auto open = cache.begin_step({{sequence, 1}});
+      emulated::fail(emulated::call::launch, others);
+      EXPECT_EQ(error_of([&] { r.forward(open, 0, 33, 1); }), "an earlier call has failed: cudaLaunchKernel: unspecified failure");
+      EXPECT_NE(error_of([&] { open.commit(); }), "none");
+    }
+    EXPECT_EQ(sequence.kv_len(), 33);
+    EXPECT_NE(error_of([&] { r.step(cache, sequence, 33, 1); }), "none") << "the context stays poisoned";
+    EXPECT_EQ(sequence.kv_len(), 33);
+  }
+}
+
+TEST(cuda_module, hostile_48_a_device_without_memory_is_an_error_that_may_be_tried_again) {
+  rig r;
+  emulated::fail(emulated::call::allocate);
+  EXPECT_EQ(error_of([&] { r.cache(); }), "cudaMalloc: out of memory");
+  auto cache = r.cache();
+  const auto sequence = cache.add_sequence();
+  emulated::fail(emulated::call::allocate);
+  EXPECT_EQ(error_of([&] { r.step(cache, sequence, 0, 40); }), "cudaMalloc: out of memory") << "the workspace";
+  EXPECT_EQ(sequence.kv_len(), 0);
+  r.step(cache, sequence, 0, 40);
+  EXPECT_EQ(sequence.kv_len(), 40);
+}
+
+TEST(cuda_module, hostile_48_wrong_devices_are_refused) {
+  EXPECT_EQ(error_of([] { rapt::cuda::context ctx({.device = 2}); }), "cudaDeviceGetAttribute: invalid device ordinal");
+  emulated::fail(emulated::call::create_stream);
+  EXPECT_EQ(error_of([] { rapt::cuda::context ctx; }), "cudaStreamCreateWithFlags: unspecified failure");
+}
+
+TEST(cuda_module, a_workspace_that_may_not_grow_is_a_capacity_error_with_both_sizes) {
+  rig r;
+  rapt::cuda::context fixed({.grow = false});
+  fixed.reserve(64);
+  rows_of<rapt::cuda::backend> rows(fixed, r.x);
+  const std::string error =
+      error_of([&] { r.on_device.forward(fixed, rows.in(0, rig::len, rig::dim), rapt::self_kv{}, rows.out(0, rig::len, rig::dim)); });
+  const std::size_t needed = rapt::workspace_bytes<bf16>(r.ctx, r.on_device.config(), {.q_len = rig::len});
+  EXPECT_EQ(error,
+            "cuda::context: the call needs " + std::to_string(needed) + " bytes of workspace; 64 are reserved and context_options.grow is false");
+  fixed.reserve(needed);
+  r.on_device.forward(fixed, rows.in(0, rig::len, rig::dim), rapt::self_kv{}, rows.out(0, rig::len, rig::dim));
+  EXPECT_EQ(rows.y.fetch(), r.whole());
+}
+
+}  // namespace
+}  // namespace rapt_test::cuda
