@@ -1,7 +1,7 @@
 // One attend call as its drivers see it: extents, constants rounded once, kernels; and the scratch that a worker needs for a block of rows.
 #pragma once
 #include <cpu/row_tiles.hpp>
-#include <math/scale.hpp>
+#include <rapt/core/scale.hpp>
 
 #include <limits>
 

@@ -7,7 +7,7 @@
 // through a register tile, others row by row. Decisions are each row's own: where a row's chain is cut into calls does not change it. Products of
 // pairs take keys 2i and 2i + 1 together: intervals end between pairs, and a key that a row sees without its neighbour is read beside zeros.
 #include <cpu/attend_tile.hpp>
-#include <cpu/philox.hpp>
+#include <rapt/core/dropout.hpp>
 
 namespace rapt {
 inline namespace v0 {
@@ -181,8 +181,8 @@ class tile_work {
     const index_t query_key = s_.kv_len - s_.num_rows + row.query;
     for (index_t j = seen_[r].first; j < seen_[r].last; ++j) {
       A& probability = scores(r)[j];
-      const bool kept = keeps(p.dropout_p, p.dropout_seed, p.dropout_offset + static_cast<std::uint64_t>(s_.dropout_sequence), row.head, query_key,
-                              segment_.start + j);
+      const bool kept = dropout::keeps(p.dropout_p, p.dropout_seed, p.dropout_offset + static_cast<std::uint64_t>(s_.dropout_sequence), row.head,
+                                       query_key, segment_.start + j);
       probability = kept ? probability / c_.kept_probability : A{0};
     }
   }

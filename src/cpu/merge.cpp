@@ -2,7 +2,7 @@
 // smaller side is 2^((lse_low - lse_high) * log2 e), its exponent in double and rounded once. Test: tests/cpu/merge_test.cpp.
 #include <cpu/context_impl.hpp>
 #include <math/elementary.hpp>
-#include <math/scale.hpp>
+#include <rapt/core/scale.hpp>
 
 #include <limits>
 

@@ -2,7 +2,7 @@
 // between processors, and a result of rapt does not. Round to nearest and no flushing of subnormals are assumed.
 // Every source that includes this is compiled with -ffp-contract=off. Measured errors: README.md.
 #pragma once
-#include <math/constants.hpp>
+#include <rapt/core/elementary_constants.hpp>
 
 #include <bit>
 #include <cmath>

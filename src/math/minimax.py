@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Derives src/math/coefficients.hpp: python3 minimax.py > coefficients.hpp (needs mpmath; about a minute).
+"""Derives include/rapt/core/coefficients.hpp: python3 minimax.py > coefficients.hpp (needs mpmath; about a minute).
 
 Run by hand when a polynomial changes; a changed bit in the header is a changed numerics id.
 

@@ -11,7 +11,7 @@
 #include <math/targets.hpp>
 
 #include <hwy/highway.h>
-#include <math/constants.hpp>
+#include <rapt/core/elementary_constants.hpp>
 
 #include <cmath>
 #include <cstddef>

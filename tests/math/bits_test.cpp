@@ -2,8 +2,8 @@
 // it. A changed hash is a changed numerics id, never an adjustment of this file alone.
 #include <gtest/gtest.h>
 #include <math/elementary.hpp>
-#include <math/scale.hpp>
 #include <math/ulp.hpp>
+#include <rapt/core/scale.hpp>
 
 #include <cstdint>
 

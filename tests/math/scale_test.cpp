@@ -1,7 +1,7 @@
 // The split constant: a query times softmax_scale * log2 e as if the constant had twice the digits.
 #include <gtest/gtest.h>
-#include <math/scale.hpp>
 #include <math/ulp.hpp>
+#include <rapt/core/scale.hpp>
 
 #include <cmath>
 

@@ -15,9 +15,9 @@ struct operand {
   index_t batch = 1, len = 0, heads = 1, dim = 0;
   index_t batch_stride = 0, len_stride = 0, head_stride = 0, dim_stride = 1;
 
-  index_t rows() const { return batch * len; }
+  constexpr index_t rows() const { return batch * len; }
   /// Elements from data to (row, head, 0).
-  index_t offset(index_t row, index_t head) const { return row / len * batch_stride + row % len * len_stride + head * head_stride; }
+  constexpr index_t offset(index_t row, index_t head) const { return row / len * batch_stride + row % len * len_stride + head * head_stride; }
 };
 
 /// Keys in a block of packed values: sums stay in registers for so many, and 4 KiB of float columns are read in one piece.

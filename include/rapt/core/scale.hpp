@@ -1,7 +1,7 @@
 // The constant that scales a query, softmax_scale * log2 e, as a sum of two accumulators. A score comes out in units of log2, so that softmax needs
 // exp2 and no multiply per score, and the query is rounded once, as if the constant were exact.
 #pragma once
-#include <math/coefficients.hpp>
+#include <rapt/core/coefficients.hpp>
 
 #include <cmath>
 #include <concepts>

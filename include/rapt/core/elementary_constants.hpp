@@ -1,6 +1,6 @@
 // What the reductions of exp2 and tanh need, by type, so that the scalar and the vector text can share one body each.
 #pragma once
-#include <math/coefficients.hpp>
+#include <rapt/core/coefficients.hpp>
 
 #include <cstddef>
 #include <cstdint>
