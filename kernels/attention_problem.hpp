@@ -32,15 +32,17 @@ struct sequence {
 };
 
 /// [heads, rows, keys]; strides in elements, 0 broadcasts. At most one of the pointers is not null.
-struct mask_view {
+template <class Added>
+struct mask_view_of {
   const bool* visible = nullptr;  ///< true: visible
-  const float* added = nullptr;   ///< added to scores; what is -inf after multiplication by log2 e hides
+  const Added* added = nullptr;   ///< added to scores; what is -inf after multiplication by log2 e hides
   index_t head_stride = 0, row_stride = 0, key_stride = 1;
 
   RAPT_DEVICE index_t offset(const sequence& s, int head, int query, int key) const {
     return s.mask_offset + head * head_stride + query * row_stride + key * key_stride;
   }
 };
+using mask_view = mask_view_of<float>;
 
 /// out = softmax(softmax_scale * q k^T + what is added) v for every query head, which reads the KV head of its group.
 ///
@@ -75,8 +77,8 @@ struct attention_problem {
 struct key_place {
   int outer, row;
 };
-template <class T, class Out>
-RAPT_DEVICE key_place place_of(const attention_problem<T, Out>& p, int sequence_idx, const sequence& s, int key) {
+template <class Problem>
+RAPT_DEVICE key_place place_of(const Problem& p, int sequence_idx, const sequence& s, int key) {
   if (p.page_table == nullptr) return {sequence_idx, s.first_key + key};
   return {p.page_table[s.first_key + key / p.page_len], key % p.page_len};
 }

@@ -13,20 +13,20 @@ struct key_range {
   int first, last;
 };
 
-template <class T, class Out>
-RAPT_DEVICE index_t position_of_query(const attention_problem<T, Out>& p, int sequence_idx, const sequence& s, int query) {
+template <class Problem>
+RAPT_DEVICE index_t position_of_query(const Problem& p, int sequence_idx, const sequence& s, int query) {
   if (p.q_positions.data != nullptr) return *p.q_positions.at(sequence_idx, s.first_row + query, 0);
   return index_t{s.first_position} + query;
 }
-template <class T, class Out>
-RAPT_DEVICE index_t position_of_key(const attention_problem<T, Out>& p, int sequence_idx, const sequence& s, int key) {
+template <class Problem>
+RAPT_DEVICE index_t position_of_key(const Problem& p, int sequence_idx, const sequence& s, int key) {
   if (p.k_positions.data == nullptr) return key;
   const key_place place = place_of(p, sequence_idx, s, key);
   return *p.k_positions.at(place.outer, place.row, 0);
 }
 
-template <class T, class Out>
-RAPT_DEVICE bool in_window(const attention_problem<T, Out>& p, index_t q_position, index_t k_position) {
+template <class Problem>
+RAPT_DEVICE bool in_window(const Problem& p, index_t q_position, index_t k_position) {
   return (p.window_left == no_window || k_position >= q_position - p.window_left) &&
          (p.window_right == no_window || k_position <= q_position + p.window_right);
 }

@@ -20,11 +20,26 @@ RAPT_DEVICE std::uint32_t bits_of(float x) {
   return std::bit_cast<std::uint32_t>(x);
 #endif
 }
+RAPT_DEVICE std::uint64_t bits_of(double x) {
+#ifdef __CUDACC__
+  return static_cast<std::uint64_t>(__double_as_longlong(x));
+#else
+  return std::bit_cast<std::uint64_t>(x);
+#endif
+}
 RAPT_DEVICE float float_of(std::uint32_t bits) {
 #ifdef __CUDACC__
   return __uint_as_float(bits);
 #else
   return std::bit_cast<float>(bits);
+#endif
+}
+
+RAPT_DEVICE double double_of(std::uint64_t bits) {
+#ifdef __CUDACC__
+  return __longlong_as_double(static_cast<long long>(bits));
+#else
+  return std::bit_cast<double>(bits);
 #endif
 }
 
@@ -42,6 +57,13 @@ RAPT_DEVICE float fma(float a, float b, float c) {
   return emulator::with_device_nan(std::fma(a, b, c));
 #endif
 }
+RAPT_DEVICE double fma(double a, double b, double c) {
+#ifdef __CUDACC__
+  return __fma_rn(a, b, c);
+#else
+  return std::fma(a, b, c);
+#endif
+}
 RAPT_DEVICE float reciprocal(float x) {
 #ifdef __CUDACC__
   return __frcp_rn(x);
@@ -57,11 +79,26 @@ RAPT_DEVICE float divide(float a, float b) {
   return emulator::with_device_nan(a / b);
 #endif
 }
+RAPT_DEVICE double divide(double a, double b) {
+#ifdef __CUDACC__
+  return __ddiv_rn(a, b);
+#else
+  return a / b;
+#endif
+}
 RAPT_DEVICE float square_root(float x) {
 #ifdef __CUDACC__
   return __fsqrt_rn(x);
 #else
   return emulator::with_device_nan(std::sqrt(x));
+#endif
+}
+
+RAPT_DEVICE double square_root(double x) {
+#ifdef __CUDACC__
+  return __dsqrt_rn(x);
+#else
+  return std::sqrt(x);
 #endif
 }
 

@@ -36,10 +36,10 @@ T exchange(std::uint32_t mask, const char* instruction, T value, unsigned source
 }  // namespace emulator
 #endif
 
-/// The value of lane (own lane XOR lane_mask), for 32-bit T. All lanes of `mask` take part.
+/// The value of lane (own lane XOR lane_mask), for T of 32 or 64 bits. All lanes of `mask` take part.
 template <class T>
 RAPT_DEVICE T shuffle_xor(T value, unsigned lane_mask, std::uint32_t mask = all_lanes) {
-  static_assert(sizeof(T) == 4);
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8);
 #ifdef __CUDACC__
   return __shfl_xor_sync(mask, value, static_cast<int>(lane_mask));
 #else

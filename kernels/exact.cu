@@ -1,0 +1,15 @@
+// Kernels with the CPU's bits, compiled for devices.
+#include <kernels/exact_attention.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace kernels {
+
+template __global__ void exact_attend(exact_attention_problem<float>, exact_constants<float>, exact_split, exact_workspace<float>, int);
+template __global__ void exact_attend(exact_attention_problem<double>, exact_constants<double>, exact_split, exact_workspace<double>, int);
+template __global__ void exact_finish(exact_attention_problem<float>, exact_split, exact_workspace<float>, int);
+template __global__ void exact_finish(exact_attention_problem<double>, exact_split, exact_workspace<double>, int);
+
+}  // namespace kernels
+}  // namespace v0
+}  // namespace rapt

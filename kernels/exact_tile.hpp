@@ -1,0 +1,292 @@
+// A tile of up to 8 rows against one segment of 512 keys, in the order of cpu-v1. Rows are (query, head) pairs that share a KV head.
+//
+//   scores   a thread has four keys and all rows: chains in registers, ascending over head_dim. Queries lie in shared memory by 128 dimensions, a
+//   block
+//            of the contract's; keys come through it as accumulators, transposed, a few dimensions at a time.
+//   softmax  16 threads a row, which are the contract's 16 lanes
+//   values   a warp has two rows, a thread four columns of 128: chains in registers, ascending over the keys that come through shared memory
+// A hidden key's score is -inf, then its weight is -1: nothing of it is computed with, not even times 0.
+#pragma once
+#include <kernels/exact_problem.hpp>
+#include <kernels/exact_state.hpp>
+#include <kernels/simt/warp.hpp>
+#include <rapt/core/dropout.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace kernels {
+
+constexpr int exact_rows = 8, exact_threads = 128, exact_warps = exact_threads / 32, exact_segment = static_cast<int>(segment_len);
+constexpr int exact_keys_of_thread = exact_segment / exact_threads, exact_rows_of_warp = exact_rows / exact_warps;
+constexpr int exact_block = 128;    ///< dimensions of one chain of a score
+constexpr int exact_columns = 128;  ///< of values at once
+constexpr int exact_quad = 4;       ///< elements that a thread reads at once
+
+template <class A>
+struct alignas(16) exact_four {
+  A x[exact_quad];
+};
+
+/// One row of a tile.
+template <class A>
+struct exact_row {
+  index_t position;
+  int query, head;
+  int first, last;        ///< keys that windows and lengths let it see, where keys have no explicit positions
+  exact_sums<A> segment;  ///< of the segment at hand,
+  exact_sums<A> state;    ///< of what it is merged into,
+  exact_sums<A> whole;    ///< and of what this is merged into, where a part has two states
+  exact_merge<A> merge;
+};
+
+template <class A>
+struct alignas(16) exact_storage {
+  static constexpr int dims = 64 / static_cast<int>(sizeof(A));      ///< of keys at once
+  static constexpr int keys = 64 * 4 / static_cast<int>(sizeof(A));  ///< whose values are there at once
+  static constexpr int key_stride = exact_segment + 4;               // 8 dimensions of a key in different banks
+  static constexpr int score_stride = exact_segment + 16;            // lanes of two rows in different banks
+  static_assert(exact_block % dims == 0 && dims % exact_quad == 0 && keys * exact_columns <= dims * key_stride);
+
+  A scores[exact_rows * score_stride];  ///< then weights
+  A queries[exact_rows * exact_block];
+  A tile[dims * key_stride];
+  key_place places[exact_segment];
+  exact_row<A> rows[exact_rows];
+};
+
+template <class A>
+class exact_tile {
+ public:
+  using storage = exact_storage<A>;
+  RAPT_DEVICE exact_tile(storage& memory, const exact_attention_problem<A>& p, const exact_constants<A>& c, int sequence_idx, int kv_head, int first)
+      : m(memory), p_(p), c_(c), s_(p.sequences[sequence_idx]), sequence_idx_(sequence_idx), kv_head_(kv_head), first_(first) {
+    const index_t left = index_t{s_.q_len} * p.group_size() - first;
+    num_rows_ = left < 0 ? 0 : left < exact_rows ? static_cast<int>(left) : exact_rows;
+  }
+
+  RAPT_DEVICE int num_rows() const { return num_rows_; }
+  RAPT_DEVICE int kv_len() const { return s_.kv_len; }
+  RAPT_DEVICE int row_of_operands(int r) const { return s_.first_row + m.rows[r].query; }
+
+  /// Who the rows are; afterwards all threads know. Keys [first_key, last_key) are all that any row may see.
+  RAPT_DEVICE void find_rows() {
+    if (thread_ < exact_rows) {
+      exact_row<A>& row = m.rows[thread_];
+      row.first = row.last = 0;
+      if (thread_ < num_rows_) {
+        row.query = (first_ + thread_) / p_.group_size(), row.head = kv_head_ * p_.group_size() + (first_ + thread_) % p_.group_size();
+        row.position = position_of_query(p_, sequence_idx_, s_, row.query);
+        row.last = s_.kv_len;
+        if (p_.k_positions.data == nullptr) {
+          if (p_.window_left != no_window && row.position - p_.window_left > 0)
+            row.first = row.position - p_.window_left < s_.kv_len ? static_cast<int>(row.position - p_.window_left) : s_.kv_len;
+          if (p_.window_right != no_window && row.position + p_.window_right + 1 < s_.kv_len)
+            row.last = static_cast<int>(row.position + p_.window_right + 1);
+        }
+      }
+    }
+    simt::sync_threads();
+    first_key = s_.kv_len, last_key = 0;
+    for (int r = 0; r < num_rows_; ++r) {
+      if (m.rows[r].first >= m.rows[r].last) continue;
+      first_key = m.rows[r].first < first_key ? m.rows[r].first : first_key;
+      last_key = m.rows[r].last > last_key ? m.rows[r].last : last_key;
+    }
+  }
+
+  /// Weights of the segment in m.scores, and what the segment does to m.rows[..].state in its `merge`.
+  RAPT_DEVICE void find_weights(int segment) {
+    segment_first_ = segment * exact_segment;
+    begin_ = first_key > segment_first_ ? first_key - segment_first_ : 0;
+    end_ = last_key - segment_first_ < exact_segment ? last_key - segment_first_ : exact_segment;
+    for (int j = thread_; j < exact_segment; j += exact_threads)
+      if (j >= begin_ && j < end_) m.places[j] = place_of(p_, sequence_idx_, s_, segment_first_ + j);
+    for (int d = 0; d < p_.head_dim; d += exact_block) add_products(d, p_.head_dim - d < exact_block ? p_.head_dim - d : exact_block);
+    finish_scores();
+    simt::sync_threads();
+    softmax();
+    simt::sync_threads();
+  }
+
+  /// Weighted values of the segment, merged into those of the state, which `state_of(row)` finds in memory. Each value is always the same thread's.
+  template <class StateOf>
+  RAPT_DEVICE void merge_values(StateOf state_of) {
+    for (int column = 0; column < p_.value_dim; column += exact_columns) {
+      A acc[exact_rows_of_warp][exact_quad] = {};
+      for (int j = begin_ / storage::keys * storage::keys; j < end_; j += storage::keys) {
+        simt::sync_threads();
+        stage_values(j, column);
+        simt::sync_threads();
+        add_values(acc, j);
+      }
+      for_own_values(column, [&](int r, int c, int i, int q) {
+        A& into = state_of(r)[c];
+        into = m.rows[r].merge.of(into, acc[i][q]);
+      });
+    }
+  }
+
+  /// f(row, column, number of the row among the thread's, number of the column) for the thread's values of a block of columns.
+  template <class F>
+  RAPT_DEVICE void for_own_values(int column, F f) {
+    RAPT_UNROLL for (int i = 0; i < exact_rows_of_warp; ++i) {
+      const int r = static_cast<int>(simt::warp_idx()) * exact_rows_of_warp + i;
+      if (r >= num_rows_ || m.rows[r].merge.way == merge_way::skip) continue;
+      RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) if (const int c = column + lane_ * exact_quad + q; c < p_.value_dim) f(r, c, i, q);
+    }
+  }
+
+  int first_key = 0, last_key = 0;
+  storage& m;
+
+ private:
+  /// Products of dimensions [d, d + count), one block of the contract's, added to the scores.
+  RAPT_DEVICE void add_products(int d, int count) {
+    simt::sync_threads();
+    for (int i = thread_; i < exact_rows * exact_block; i += exact_threads) m.queries[i] = query(i / exact_block, d, i % exact_block, count);
+    A chain[exact_rows][exact_keys_of_thread] = {};
+    const int key = thread_ * exact_keys_of_thread;
+    const bool has_keys = key + exact_keys_of_thread > begin_ && key < end_;
+    for (int first = 0; first < count; first += storage::dims) {
+      simt::sync_threads();
+      stage_keys(d + first, count - first < storage::dims ? count - first : storage::dims);
+      simt::sync_threads();
+      if (!has_keys) continue;
+      for (int i = 0; i < storage::dims && first + i < count; i += exact_quad) {
+        exact_four<A> keys[exact_quad];
+        RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) keys[q] =
+            *reinterpret_cast<const exact_four<A>*>(m.tile + (i + q) * storage::key_stride + key);
+        RAPT_UNROLL for (int r = 0; r < exact_rows; ++r) {
+          const auto x = *reinterpret_cast<const exact_four<A>*>(m.queries + r * exact_block + first + i);
+          RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) RAPT_UNROLL for (int k = 0; k < exact_keys_of_thread; ++k) chain[r][k] =
+              simt::fma(x.x[q], keys[q].x[k], chain[r][k]);
+        }
+      }
+    }
+    RAPT_UNROLL for (int r = 0; r < exact_rows; ++r) {
+      auto& scores = *reinterpret_cast<exact_four<A>*>(m.scores + r * storage::score_stride + key);
+      RAPT_UNROLL for (int k = 0; k < exact_keys_of_thread; ++k) scores.x[k] = d == 0 ? chain[r][k] : scores.x[k] + chain[r][k];
+    }
+  }
+
+  /// Dimension d + i of a row's query, scaled; 0 past the block's end, which changes no chain but the sign of its zero.
+  RAPT_DEVICE A query(int r, int d, int i, int count) const {
+    if (r >= num_rows_ || i >= count) return A{0};
+    const A x = load_any<A>(p_.q.data, p_.q.type, p_.q.offset(row_of_operands(r), m.rows[r].head) + (d + i) * p_.q.dim_stride);
+    if (x == static_cast<A>(simt::infinity) || x == -static_cast<A>(simt::infinity)) return canonical_nan<A>();
+    return simt::fma(x, c_.scale.high, x * c_.scale.low);
+  }
+
+  RAPT_DEVICE index_t offset_of(const operand& o, int j) const {
+    return m.places[j].outer * o.batch_stride + m.places[j].row * o.len_stride + kv_head_ * o.head_stride;
+  }
+  RAPT_DEVICE void stage_keys(int d, int count) {
+    with_element_type(p_.k.type, [&](auto t) {
+      const auto* const data = static_cast<const decltype(t)*>(p_.k.data);
+      for (int i = thread_; i < exact_segment * storage::dims; i += exact_threads) {
+        const int j = i / storage::dims, dim = i % storage::dims;
+        const bool there = j >= begin_ && j < end_ && dim < count;
+        m.tile[dim * storage::key_stride + j] = there ? widened<A>(data[offset_of(p_.k, j) + (d + dim) * p_.k.dim_stride]) : A{0};
+      }
+    });
+  }
+  RAPT_DEVICE void stage_values(int first, int column) {
+    with_element_type(p_.v.type, [&](auto t) {
+      const auto* const data = static_cast<const decltype(t)*>(p_.v.data);
+      for (int i = thread_; i < storage::keys * exact_columns; i += exact_threads) {
+        const int j = first + i / exact_columns, c = column + i % exact_columns;
+        const bool there = j >= begin_ && j < end_ && c < p_.value_dim;
+        m.tile[i] = there ? widened<A>(data[offset_of(p_.v, j) + c * p_.v.dim_stride]) : A{0};
+      }
+    });
+  }
+
+  /// Softcap, ALiBi and masks of the thread's own scores; -inf where a key is hidden.
+  RAPT_DEVICE void finish_scores() {
+    RAPT_NO_UNROLL for (int i = 0; i < exact_rows * exact_keys_of_thread; ++i) {
+      const int r = i / exact_keys_of_thread, j = thread_ * exact_keys_of_thread + i % exact_keys_of_thread, key = segment_first_ + j;
+      const exact_row<A>& row = m.rows[r];
+      A& score = m.scores[r * storage::score_stride + j];
+      const A u = score;
+      score = -static_cast<A>(simt::infinity);
+      if (key < row.first || key >= row.last) continue;
+      index_t position = key;
+      if (p_.k_positions.data != nullptr) {
+        position = *p_.k_positions.at(m.places[j].outer, m.places[j].row, 0);
+        if (!in_window(p_, row.position, position)) continue;
+      }
+      score = biased(u, row, key, position);
+    }
+  }
+  RAPT_DEVICE A biased(A u, const exact_row<A>& row, int key, index_t position) const {
+    const index_t entry = p_.mask.offset(s_, row.head, row.query, key);
+    const bool masked = key >= s_.first_masked_key;
+    if (masked && p_.mask.visible != nullptr && !p_.mask.visible[entry]) return -static_cast<A>(simt::infinity);
+    if (p_.softcap > 0) u = c_.softcap_outer * tanh(u * c_.softcap_inner);
+    if (p_.alibi_slopes_log2 != nullptr) {
+      const index_t apart = row.position - position;
+      u = simt::fma(-p_.alibi_slopes_log2[row.head], static_cast<A>(apart < 0 ? -apart : apart), u);
+    }
+    if (masked && p_.mask.added != nullptr) {
+      const A added = p_.mask.added[entry];
+      u = added == -static_cast<A>(simt::infinity) ? added : simt::fma(added, static_cast<A>(math::coefficients::log2_e), u);
+    }
+    return u;
+  }
+
+  /// Scores become weights; -1 where a key is hidden.
+  RAPT_DEVICE void softmax() {
+    constexpr int lanes = exact_threads / exact_rows;
+    static_assert(lanes == 16);
+    const int r = thread_ / lanes, lane = thread_ % lanes;
+    A* const scores = m.scores + r * storage::score_stride;
+    const auto larger = [](A a, A b) { return a != a ? a : b != b ? b : b > a ? b : a; };
+    exact_sums<A> sums = no_sums<A>();
+    for (int j = lane; j < exact_segment; j += lanes) sums.max = larger(sums.max, scores[j]);
+    RAPT_UNROLL for (unsigned width = lanes / 2; width >= 1; width /= 2) sums.max = larger(sums.max, simt::shuffle_xor(sums.max, width));
+    RAPT_NO_UNROLL for (int j = lane; j < exact_segment; j += lanes) {
+      const A u = scores[j];
+      A weight = A{-1};
+      if (u != -static_cast<A>(simt::infinity)) {
+        weight = exp2_nonpositive(u - sums.max);
+        sums.sum = sums.sum + weight;
+        if (p_.dropout_p > 0) weight = keeps(m.rows[r], segment_first_ + j) ? simt::divide(weight, c_.kept) : A{0};
+      }
+      scores[j] = weight;
+    }
+    RAPT_UNROLL for (unsigned width = lanes / 2; width >= 1; width /= 2) sums.sum = sums.sum + simt::shuffle_xor(sums.sum, width);
+    if (lane == 0) {
+      m.rows[r].segment = sums;
+      m.rows[r].merge = merge_sums(m.rows[r].state, sums);
+    }
+  }
+  RAPT_DEVICE bool keeps(const exact_row<A>& row, int key) const {
+    const dropout_sequence d = p_.dropout_sequences[sequence_idx_];
+    return dropout::keeps(p_.dropout_p, p_.dropout_seed, d.counter, row.head, d.first_query + row.query, key);
+  }
+
+  RAPT_DEVICE void add_values(A (&acc)[exact_rows_of_warp][exact_quad], int first) const {
+    const int end = end_ - first < storage::keys ? end_ - first : storage::keys;
+    const A* const weights = m.scores + static_cast<int>(simt::warp_idx()) * exact_rows_of_warp * storage::score_stride + first;
+    for (int j = 0; j < end; ++j) {
+      const auto v = *reinterpret_cast<const exact_four<A>*>(m.tile + j * exact_columns + lane_ * exact_quad);
+      RAPT_UNROLL for (int i = 0; i < exact_rows_of_warp; ++i) {
+        const A weight = weights[i * storage::score_stride + j];
+        if (weight < A{0}) continue;
+        RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) acc[i][q] = simt::fma(weight, v.x[q], acc[i][q]);
+      }
+    }
+  }
+
+  const exact_attention_problem<A>& p_;
+  const exact_constants<A>& c_;
+  const sequence s_;
+  const int sequence_idx_, kv_head_, first_;
+  const int thread_ = static_cast<int>(simt::thread_idx()), lane_ = static_cast<int>(simt::lane_idx());
+  int num_rows_ = 0;
+  int segment_first_ = 0, begin_ = 0, end_ = 0;  ///< keys of the segment that any row may see: [begin_, end_), from its first one on
+};
+
+}  // namespace kernels
+}  // namespace v0
+}  // namespace rapt
