@@ -1,5 +1,6 @@
 // Kernels with the CPU's bits, compiled for devices.
 #include <kernels/exact_attention.hpp>
+#include <kernels/exact_project.hpp>
 
 namespace rapt {
 inline namespace v0 {
@@ -9,6 +10,8 @@ template __global__ void exact_attend(exact_attention_problem<float>, exact_cons
 template __global__ void exact_attend(exact_attention_problem<double>, exact_constants<double>, exact_split, exact_workspace<double>, int);
 template __global__ void exact_finish(exact_attention_problem<float>, exact_split, exact_workspace<float>, int);
 template __global__ void exact_finish(exact_attention_problem<double>, exact_split, exact_workspace<double>, int);
+template __global__ void exact_project_tiles(exact_projection<float>, int);
+template __global__ void exact_project_tiles(exact_projection<double>, int);
 
 }  // namespace kernels
 }  // namespace v0

@@ -1,91 +1,23 @@
 // cpu::backend::project against the scalar model: every bit, for random extents, dtypes, biases, residuals and targets.
-#include <contract/params_model.hpp>
-#include <contract/random_operands.hpp>
+#include <contract/project_case.hpp>
 
 namespace rapt_test::contract {
 namespace {
 
-struct project_limits {
-  std::vector<index_t> depths = {1, 3, 16, 17, 63, 65, 128, 255, 256, 257, 511, 513, 769};
-  std::vector<index_t> columns = {1, 3, 15, 16, 17, 33, 63, 64, 65, 97};
-  index_t max_rows = 14;
-  bool special_values = false;
-  bool bf16_pairs = false;
-};
-
-/// A packed matrix filled by hand: [ceil(columns / 16)][depth][16], lanes past the last column NaN.
-struct hand_packed {
-  nan_memory data, bias;
-  rapt::packed_matrix matrix;
-
-  hand_packed(random_source& random, dtype type, dtype accumulator, index_t depth, index_t columns, bool special_values) {
-    matrix.type = type, matrix.depth = depth, matrix.columns = columns;
-    const index_t groups = (columns + 15) / 16;
-    data = nan_memory(groups * 16 * depth * size_of(type));
-    matrix.data = data.data();
-    for (index_t k = 0; k < depth; ++k)
-      for (index_t c = 0; c < columns; ++c)
-        store<double>(type, data.data(), (c / 16 * depth + k) * 16 + c % 16,
-                      special_values && random.chance(0.002) ? std::nan("") : random.symmetric());
-    if (!random.chance(0.5)) return;
-    bias = nan_memory(groups * 16 * size_of(accumulator));
-    for (index_t c = 0; c < columns; ++c) store<double>(accumulator, bias.data(), c, random.symmetric());
-    matrix.bias = bias.data();
-  }
-};
-
 void compare(std::uint64_t seed, const project_limits& limits) {
   SCOPED_TRACE("case " + std::to_string(seed));
-  random_source random(seed);
-  const auto one_of = [&](const std::vector<index_t>& of) { return random.pick(of); };
-  const bool wide = !limits.bf16_pairs && random.chance(0.25);
-  rapt::project_params p;
-  p.accumulator = wide ? dtype::f64 : dtype::f32;
-  p.bf16_pairs = limits.bf16_pairs;
-  const dtype x_type = p.bf16_pairs ? dtype::bf16 : wide ? dtype::f64 : random.pick({dtype::f32, dtype::bf16, dtype::f16});
-  const dtype w_type = p.bf16_pairs ? dtype::bf16 : wide ? dtype::f64 : random.pick({dtype::f32, dtype::bf16, dtype::f16});
-  const index_t batch = random.between(1, 3), len = random.between(1, std::max<index_t>(1, limits.max_rows / batch));
-  const index_t depth = one_of(limits.depths), x_heads = depth % 3 == 0 && random.chance(0.3) ? 3 : 1;
-  random_tensor x(random, x_type, batch, len, x_heads, depth / x_heads);
-  x.fill(random, random.pick<double>({1.0, 0.01, 100.0}));
-  if (limits.special_values)
-    for (int i = 0; i < 2; ++i)
-      store<double>(x_type, x.o.data, x.o.offset(random.below(x.o.rows()), random.below(x_heads)) + random.below(x.o.dim) * x.o.dim_stride,
-                    random.pick<double>({std::nan(""), HUGE_VAL, -HUGE_VAL, 3e38, -0.0}));
-  p.x = x.o;
-
-  std::vector<hand_packed> weights;
-  std::vector<random_tensor> outs;
-  p.num_targets = static_cast<int>(random.between(1, 3));
-  for (int t = 0; t < p.num_targets; ++t) {
-    const index_t columns = one_of(limits.columns), heads = columns % 3 == 0 ? 3 : 1;
-    weights.emplace_back(random, w_type, p.accumulator, depth, columns, limits.special_values);
-    outs.emplace_back(random, random.chance(0.6) ? p.accumulator : x_type, batch, len, heads, columns / heads);
-  }
-  random_tensor residual;
-  if (p.num_targets == 1 && random.chance(0.4)) {
-    residual = random_tensor(random, x_type, batch, len, outs[0].o.heads, outs[0].o.dim);
-    residual.fill(random, 1.0);
-    p.residual = residual.o;
-  }
-  std::vector<random_tensor> untouched;
-  for (std::size_t t = 0; t < outs.size(); ++t) {
-    untouched.push_back(outs[t].copy());
-    p.targets[t] = {weights[t].matrix, outs[t].o};
-  }
-  with_accumulator(p.accumulator, [&](auto a) { model_project<decltype(a)>(p); });
+  project_case c(seed, limits);
+  const std::vector<random_tensor> expected = c.outputs(c.outs);
+  with_accumulator(c.p.accumulator, [&](auto a) { model_project<decltype(a)>(c.p); });
+  random_source random(seed ^ 0xabcd);
   on_every_context(
       random,
       [&](rapt::cpu::context& ctx) {
-        std::vector<random_tensor> got;
-        for (std::size_t t = 0; t < outs.size(); ++t) {
-          got.push_back(untouched[t].copy());
-          p.targets[t].out = got[t].o;
-        }
-        run_measured(ctx, [&](rapt::workspace& scratch) { rapt::cpu::backend::project(ctx, p, scratch); });
-        for (std::size_t t = 0; t < outs.size(); ++t) expect_same_bytes(got[t].bytes(), outs[t].bytes(), got[t].o.type, "out");
+        const std::vector<random_tensor> got = c.outputs(c.outs);
+        run_measured(ctx, [&](rapt::workspace& scratch) { rapt::cpu::backend::project(ctx, c.p, scratch); });
+        for (std::size_t t = 0; t < got.size(); ++t) expect_same_bytes(got[t].bytes(), expected[t].bytes(), got[t].o.type, "out");
       },
-      p.bf16_pairs);
+      c.p.bf16_pairs);
 }
 
 void compare_many(std::uint64_t first_seed, int count, const project_limits& limits) {
