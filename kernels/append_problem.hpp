@@ -9,9 +9,11 @@ inline namespace v0 {
 namespace kernels {
 
 /// Cosine and sine of one pair's angle.
-struct angle {
-  float c, s;
+template <class A>
+struct angle_of {
+  A c, s;
 };
+using angle = angle_of<float>;
 
 /// q, k and v are rows of a step [rows, heads, dim]: floats, or elements of T. Sequences and pages are those of the attention that follows: row i of
 /// a sequence is its key kv_len - q_len + i. Rows that no sequence has are left alone.
@@ -42,8 +44,8 @@ struct appended_row {
   index_t angle_row = 0;
 };
 /// Looks for the row's sequence, 32 at a time. The whole warp calls it.
-template <class From, class T>
-RAPT_DEVICE appended_row appended_row_of(const append_problem<From, T>& p, int row) {
+template <class Problem>
+RAPT_DEVICE appended_row appended_row_of(const Problem& p, int row) {
   for (int first = 0; first < p.num_sequences; first += 32) {
     const int lane_idx = first + static_cast<int>(simt::lane_idx());
     const int first_row = lane_idx < p.num_sequences ? p.sequences[lane_idx].first_row : 0;

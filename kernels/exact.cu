@@ -1,5 +1,7 @@
 // Kernels with the CPU's bits, compiled for devices.
+#include <kernels/exact_append.hpp>
 #include <kernels/exact_attention.hpp>
+#include <kernels/exact_merge.hpp>
 #include <kernels/exact_project.hpp>
 
 namespace rapt {
@@ -12,6 +14,10 @@ template __global__ void exact_finish(exact_attention_problem<float>, exact_spli
 template __global__ void exact_finish(exact_attention_problem<double>, exact_split, exact_workspace<double>, int);
 template __global__ void exact_project_tiles(exact_projection<float>, int);
 template __global__ void exact_project_tiles(exact_projection<double>, int);
+template __global__ void exact_append(exact_append_problem<float>, int);
+template __global__ void exact_append(exact_append_problem<double>, int);
+template __global__ void exact_merge_rows<float>(merge_params);
+template __global__ void exact_merge_rows<double>(merge_params);
 
 }  // namespace kernels
 }  // namespace v0
