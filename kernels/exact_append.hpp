@@ -1,8 +1,8 @@
-// Rows of a step after norm and rotary embedding, in the CPU's order and with its bits: queries in rows, keys and values at their places in a cache, for
-// accumulators of float and double, any element types and any head_dim.
+// Rows of a step after norm and rotary embedding, in the CPU's order and with its bits: queries in rows, keys and values at their places in a cache,
+// for accumulators of float and double, any element types and any head_dim.
 //
-// A warp takes one head of a row. A lane takes pairs that are rotated with each other, then what is not rotated, so that a row may be written where it
-// was read. Order: append.hpp's. Bound: bytes read and written. Test: tests/kernels/exact_append_test.cpp.
+// A warp takes one head of a row. A lane takes pairs that are rotated with each other, then what is not rotated, so that a row may be written where
+// it was read. Order: append.hpp's. Bound: bytes read and written. Test: tests/kernels/exact_append_test.cpp.
 #pragma once
 #include <kernels/any_elements.hpp>
 #include <kernels/append_problem.hpp>
@@ -48,8 +48,8 @@ template <class A>
 RAPT_DEVICE exact_appended_head<A> exact_appended_head_of(const exact_append_problem<A>& p, const appended_row& r, int row, int head) {
   const int num_queries = p.q.data != nullptr ? static_cast<int>(p.q.heads) : 0, num_keys = p.k.data != nullptr ? static_cast<int>(p.k.heads) : 0;
   const auto between = [](const operand& from, const operand& to, index_t from_first, index_t to_first, int rope_dim, const A* norm) {
-    return exact_appended_head<A>{from.data, to.data, from.type, to.type, from_first, to_first, from.dim_stride, to.dim_stride,
-                                  static_cast<int>(from.dim), rope_dim, norm};
+    return exact_appended_head<A>{
+        from.data, to.data, from.type, to.type, from_first, to_first, from.dim_stride, to.dim_stride, static_cast<int>(from.dim), rope_dim, norm};
   };
   if (head < num_queries) return between(p.q, p.q_out, p.q.offset(row, head), p.q_out.offset(row, head), p.rope_dim, p.q_norm);
   head -= num_queries;
@@ -66,7 +66,8 @@ RAPT_KERNEL(exact_append_warps * 32, 4)
 exact_append(exact_append_problem<A> p, int num_heads) {
   const int head_blocks = (num_heads + exact_append_warps - 1) / exact_append_warps, lane = static_cast<int>(simt::lane_idx());
   const int row = static_cast<int>(simt::block_idx().x / static_cast<unsigned>(head_blocks));
-  const int head = static_cast<int>(simt::block_idx().x % static_cast<unsigned>(head_blocks)) * exact_append_warps + static_cast<int>(simt::warp_idx());
+  const int head =
+      static_cast<int>(simt::block_idx().x % static_cast<unsigned>(head_blocks)) * exact_append_warps + static_cast<int>(simt::warp_idx());
   const appended_row r = appended_row_of(p, row);
   if (!r.is_used || head >= num_heads) return;
   const exact_appended_head<A> x = exact_appended_head_of(p, r, row, head);
@@ -110,7 +111,7 @@ failure check_exact_append(const exact_append_problem<A>& p) {
   index_t rows = -1;
   for (const auto& [name, from, to, rotated] : moves) {
     if (from.data == nullptr) continue;
-    if (to.data == nullptr) return found(errc::shape, std::string(name) + "_out is null");
+    if (to.data == nullptr && from.rows() > 0) return found(errc::shape, std::string(name) + "_out is null");
     if (!is_floating(from.type) || !is_floating(to.type)) return found(errc::shape, std::string(name) + " is not of a floating type");
     if (from.heads < 1 || from.dim < 1) return found(errc::config, std::string(name) + " has no heads or no dimensions");
     if (rotated && p.rope_dim > from.dim)

@@ -1,5 +1,5 @@
-// Two attention results over disjoint keys become one, in the CPU's order (src/cpu/README.md: merge). A warp takes one row and head; its result may be
-// written where one of the two lies. Bound: bytes read and written. Test: tests/kernels/exact_merge_test.cpp.
+// Two attention results over disjoint keys become one, in the CPU's order (src/cpu/README.md: merge). A warp takes one row and head; its result may
+// be written where one of the two lies. Bound: bytes read and written. Test: tests/kernels/exact_merge_test.cpp.
 #pragma once
 #include <kernels/any_elements.hpp>
 #include <rapt/core/error.hpp>
@@ -33,9 +33,7 @@ exact_merge_rows(merge_params p) {
     const A both = simt::fma(b_is_high ? a : b, scale, b_is_high ? b : a) * inverse;
     store_any(p.out.data, p.out.type, p.out.offset(row, head) + d * p.out.dim_stride, b_alone ? b : a_alone ? a : both);
   }
-  const A lse = b_alone   ? b_lse
-                : a_alone ? a_lse
-                          : static_cast<A>(static_cast<double>(high) + log(static_cast<double>(sum)));
+  const A lse = b_alone ? b_lse : a_alone ? a_lse : static_cast<A>(static_cast<double>(high) + log(static_cast<double>(sum)));
   if (simt::lane_idx() == 0) static_cast<A*>(p.out_lse.data)[p.out_lse.offset(row, head)] = canonical(lse);
 }
 
@@ -45,7 +43,7 @@ inline void merge_exact(const merge_params& p, simt::stream stream) {
     const char* name;
     const operand& o;
     bool is_lse;
-  } const operands[] = {{"a", p.a, false},         {"a_lse", p.a_lse, true}, {"b", p.b, false},
+  } const operands[] = {{"a", p.a, false},        {"a_lse", p.a_lse, true}, {"b", p.b, false},
                         {"b_lse", p.b_lse, true}, {"out", p.out, false},    {"out_lse", p.out_lse, true}};
   const index_t units = p.out.rows() * p.out.heads;
   if (units == 0) return;

@@ -1,6 +1,5 @@
 // cpu::backend::merge against the scalar model, and against one attend over all keys within rounding.
-#include <contract/params_model.hpp>
-#include <contract/random_operands.hpp>
+#include <contract/merge_case.hpp>
 #include <rapt/ops/attend.hpp>
 #include <rapt/ops/merge.hpp>
 
@@ -9,42 +8,16 @@ namespace {
 
 void compare(std::uint64_t seed) {
   SCOPED_TRACE("case " + std::to_string(seed));
-  random_source random(seed);
-  rapt::merge_params p;
-  const dtype type = random.pick({dtype::f32, dtype::f32, dtype::f64, dtype::bf16, dtype::f16});
-  p.accumulator = rapt::accumulator_of(type);
-  const index_t batch = random.between(1, 3), len = random.between(1, 20), heads = random.between(1, 5),
-                dim = random.pick<index_t>({1, 3, 16, 17, 64, 65});
-  random_tensor a(random, type, batch, len, heads, dim), b(random, type, batch, len, heads, dim), out(random, type, batch, len, heads, dim);
-  random_tensor a_lse(random, p.accumulator, batch, len, heads, 1), b_lse(random, p.accumulator, batch, len, heads, 1),
-      out_lse(random, p.accumulator, batch, len, heads, 1);
-  for (random_tensor* t : {&a, &b}) t->fill(random, 2);
-  for (random_tensor* t : {&a_lse, &b_lse}) {
-    t->fill(random, random.pick<double>({1.0, 10.0, 300.0}));
-    for (index_t row = 0; row < batch * len; ++row)
-      for (index_t h = 0; h < heads; ++h)
-        if (random.chance(0.15))
-          store<double>(p.accumulator, t->o.data, t->o.offset(row, h), random.pick<double>({-HUGE_VAL, -HUGE_VAL, std::nan("")}));
-  }
-  p.a = a.o, p.a_lse = a_lse.o, p.b = b.o, p.b_lse = b_lse.o;
-  random_tensor expected = out.copy(), expected_lse = out_lse.copy();
-  with_accumulator(p.accumulator, [&](auto accumulator) {
-    using A = decltype(accumulator);
-    for (index_t row = 0; row < batch * len; ++row)
-      for (index_t h = 0; h < heads; ++h) {
-        const auto side = [&](const rapt::operand& values, const rapt::operand& lse) {
-          return attended_row<A>{vector_of<A>(values, row, h), element<A>(lse, row, h, 0)};
-        };
-        const attended_row<A> result = merged(side(p.a, p.a_lse), side(p.b, p.b_lse));
-        for (index_t d = 0; d < dim; ++d) set_element<A>(expected.o, row, h, d, canonical(result.out[static_cast<std::size_t>(d)]));
-        set_element<A>(expected_lse.o, row, h, 0, canonical(result.lse));
-      }
-  });
-  on_every_context(random, [&](rapt::cpu::context& ctx) {
-    random_tensor got = out.copy(), got_lse = out_lse.copy();
+  merge_case c(seed);
+  rapt::merge_params p = c.p;
+  random_tensor expected = c.out.copy(), expected_lse = c.out_lse.copy();
+  p.out = expected.o, p.out_lse = expected_lse.o;
+  with_accumulator(p.accumulator, [&](auto a) { model_merge<decltype(a)>(p); });
+  on_every_context(c.random, [&](rapt::cpu::context& ctx) {
+    random_tensor got = c.out.copy(), got_lse = c.out_lse.copy();
     p.out = got.o, p.out_lse = got_lse.o;
     run_measured(ctx, [&](rapt::workspace& scratch) { rapt::cpu::backend::merge(ctx, p, scratch); });
-    expect_same_bytes(got.bytes(), expected.bytes(), type, "out");
+    expect_same_bytes(got.bytes(), expected.bytes(), p.out.type, "out");
     expect_same_bytes(got_lse.bytes(), expected_lse.bytes(), p.accumulator, "lse");
   });
 }

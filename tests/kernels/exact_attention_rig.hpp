@@ -1,7 +1,7 @@
 // A backend's attend_params as exact attention's problem: keys and values as rows instead of packed, and what a device reads in arrays.
 #pragma once
-#include <contract/params_model.hpp>
 #include <kernels/exact_attention.hpp>
+#include <tests/kernels/row_cache.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -14,10 +14,9 @@ template <class A>
 struct exact_attention_rig {
   rapt::kernels::exact_attention_problem<A> problem;
   rapt::kernels::exact_limits limits;
-  std::vector<std::byte> cache;
+  row_cache cache;
   std::vector<rapt::kernels::sequence> sequences;
   std::vector<rapt::kernels::dropout_sequence> dropout_sequences;
-  std::vector<std::int32_t> pages;
   std::vector<index_t> q_positions;
   std::vector<A> alibi, sinks;
 
@@ -44,6 +43,7 @@ struct exact_attention_rig {
     const bool explicit_positions = std::any_of(p.sequences, p.sequences + p.num_sequences, [](const auto& s) { return s.positions != nullptr; });
     q_positions.resize(size(p.q.rows()));
     if (explicit_positions) problem.q_positions = {q_positions.data(), 0, 1, 0};
+    if (p.kv.present()) unpack(p);
     for (index_t n = 0; n < p.num_sequences; ++n) {
       const rapt::sequence_rows& s = p.sequences[n];
       rapt::kernels::sequence to;
@@ -52,20 +52,14 @@ struct exact_attention_rig {
       to.first_masked_key = static_cast<int>(s.mask_first_key);
       to.mask_offset = s.mask_batch * p.mask.batch_stride + s.mask_row * p.mask.row_stride + (s.mask_key - s.mask_first_key) * p.mask.key_stride;
       for (index_t i = 0; i < s.num_rows; ++i) q_positions[size(s.first_row + i)] = contract::position_of_row(s, i);
-      if (p.kv.present()) {
-        to.first_key = static_cast<int>(pages.size());
-        for (index_t first = 0; first < s.kv_len; first += p.kv.page_len)
-          pages.push_back(s.pages != nullptr ? s.pages[first / p.kv.page_len] : static_cast<std::int32_t>(s.kv_batch));
-      }
+      if (p.kv.present()) to.first_key = cache.first_pages[size(n)];
       sequences.push_back(to);
       dropout_sequences.push_back({p.dropout_offset + static_cast<std::uint64_t>(s.dropout_sequence), static_cast<int>(s.kv_len - s.num_rows)});
       limits.max_q_len = std::max(limits.max_q_len, to.q_len), limits.max_kv_len = std::max(limits.max_kv_len, to.kv_len);
     }
     problem.sequences = sequences.data(), problem.num_sequences = static_cast<int>(sequences.size());
     problem.dropout_sequences = dropout_sequences.data();
-    if (p.kv.present()) {
-      unpack(p);
-    } else {
+    if (!p.kv.present()) {
       problem.k = p.k, problem.v = p.v;
       if (p.k_positions != nullptr) problem.k_positions = {p.k_positions, 0, 1, 0};
     }
@@ -80,32 +74,16 @@ struct exact_attention_rig {
   }
 
  private:
-  /// Pages that hold for each KV head keys [page_len][head_dim], then values [page_len][value_dim]; NaN where there is no key.
   void unpack(const rapt::attend_params& p) {
-    const rapt::packed_kv& kv = p.kv;
-    const index_t head_elements = kv.page_len * (kv.head_dim + kv.value_dim), element = size_of(kv.type);
-    std::int32_t num_pages = 0;
-    for (const std::int32_t page : pages) num_pages = std::max(num_pages, page + 1);
-    cache.assign(static_cast<std::size_t>(num_pages * kv.num_heads * head_elements * element), std::byte{0xff});
-    const auto move = [&](index_t to, index_t from) { std::copy_n(kv.base + from * element, element, cache.data() + to * element); };
-    for (index_t n = 0; n < p.num_sequences; ++n) {
-      const contract::kv_place place{&kv, &p.sequences[n]};
-      for (index_t j = 0; j < p.sequences[n].kv_len; ++j)
-        for (index_t h = 0; h < kv.num_heads; ++h) {
-          const index_t head = (place.page(j) * kv.num_heads + h) * head_elements, slot = place.slot(j);
-          for (index_t d = 0; d < kv.head_dim; ++d) move(head + slot * kv.head_dim + d, place.key_element(j, h, d));
-          for (index_t d = 0; d < kv.value_dim; ++d) move(head + kv.page_len * kv.head_dim + slot * kv.value_dim + d, place.value_element(j, h, d));
-        }
-    }
-    const auto view = [&](index_t first, index_t dim) {
-      rapt::operand o;
-      o.data = cache.data() + first * element, o.type = kv.type, o.heads = kv.num_heads, o.dim = dim;
-      o.batch_stride = kv.num_heads * head_elements, o.len_stride = dim, o.head_stride = head_elements;
-      return o;
-    };
-    problem.k = view(0, kv.head_dim), problem.v = view(kv.page_len * kv.head_dim, kv.value_dim);
-    problem.page_table = pages.data(), problem.page_len = static_cast<int>(kv.page_len);
-    if (kv.positions != nullptr) problem.k_positions = {kv.positions, kv.position_stride, 1, 0};
+    std::vector<index_t> kv_lens;
+    for (index_t n = 0; n < p.num_sequences; ++n) kv_lens.push_back(p.sequences[n].kv_len);
+    cache = row_cache(p.kv, p.sequences, kv_lens);
+    for (index_t n = 0; n < p.num_sequences; ++n)
+      row_cache::for_each_element(cache, p.kv, p.sequences[n], 0, p.sequences[n].kv_len,
+                                  [&](const std::byte* from, std::byte* to) { std::copy_n(from, size_of(p.kv.type), to); });
+    problem.k = cache.k, problem.v = cache.v;
+    problem.page_table = cache.page_table.data(), problem.page_len = static_cast<int>(p.kv.page_len);
+    if (p.kv.positions != nullptr) problem.k_positions = {p.kv.positions, p.kv.position_stride, 1, 0};
   }
 };
 
