@@ -3,19 +3,14 @@
 #pragma once
 #include <kernels/elementary.hpp>
 #include <kernels/elements.hpp>
+#include <rapt/core/params.hpp>
+
+#include <algorithm>
+#include <initializer_list>
 
 namespace rapt {
 inline namespace v0 {
 namespace kernels {
-
-/// Rows of heads: heads_view with a type, and a stride between elements.
-struct any_heads {
-  void* data = nullptr;
-  dtype type = dtype::f32;
-  index_t outer_stride = 0, row_stride = 0, head_stride = 0, dim_stride = 1;
-
-  RAPT_DEVICE index_t offset(int outer, int row, int head) const { return outer * outer_stride + row * row_stride + head * head_stride; }
-};
 
 template <class A>
 RAPT_DEVICE A widened(double x) {
@@ -62,6 +57,30 @@ RAPT_DEVICE void with_element_type(dtype type, F f) {
       return f(f16{});
   }
 }
+
+/// Four elements that a thread reads at once.
+template <class T>
+struct alignas(sizeof(T) > 4 ? 16 : 4 * sizeof(T)) four_elements {
+  T x[4];
+};
+/// Elements [first, first + 4) of those from `data` on, `stride` apart; zero from `count` on. by_four: they are neighbours at a multiple of the size
+/// of four, and count is a multiple of 4.
+template <class T>
+RAPT_DEVICE four_elements<T> load_four(const T* data, int first, int count, index_t stride, bool by_four) {
+  four_elements<T> four{};
+  if (by_four) {
+    if (first < count) four = *reinterpret_cast<const four_elements<T>*>(data + first);
+  } else {
+    RAPT_UNROLL for (int i = 0; i < 4; ++i) if (first + i < count) four.x[i] = data[(first + i) * stride];
+  }
+  return four;
+}
+/// Whether rows of `dim` elements at these strides can be read by four.
+inline bool is_by_four(const void* data, dtype type, index_t dim, index_t dim_stride, std::initializer_list<index_t> strides) {
+  const bool whole = std::all_of(strides.begin(), strides.end(), [](index_t stride) { return stride % 4 == 0; });
+  return dim_stride == 1 && dim % 4 == 0 && whole && reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(4 * size_of(type)) == 0;
+}
+inline bool is_by_four(const operand& o) { return is_by_four(o.data, o.type, o.dim, o.dim_stride, {o.batch_stride, o.len_stride, o.head_stride}); }
 
 /// Element `i` from `data` on.
 template <class A>

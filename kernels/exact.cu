@@ -12,8 +12,12 @@ template __global__ void exact_attend(exact_attention_problem<float>, exact_cons
 template __global__ void exact_attend(exact_attention_problem<double>, exact_constants<double>, exact_split, exact_workspace<double>, int);
 template __global__ void exact_finish(exact_attention_problem<float>, exact_split, exact_workspace<float>, int);
 template __global__ void exact_finish(exact_attention_problem<double>, exact_split, exact_workspace<double>, int);
-template __global__ void exact_project_tiles(exact_projection<float>, int);
-template __global__ void exact_project_tiles(exact_projection<double>, int);
+template __global__ void exact_project_tiles(exact_projection<float>, int, bool);
+template __global__ void exact_project_tiles(exact_projection<double>, int, bool);
+template __global__ void exact_project_few_rows<1>(exact_projection<float>, int, bool);
+template __global__ void exact_project_few_rows<1>(exact_projection<double>, int, bool);
+template __global__ void exact_project_few_rows<8>(exact_projection<float>, int, bool);
+template __global__ void exact_project_few_rows<8>(exact_projection<double>, int, bool);
 template __global__ void exact_append(exact_append_problem<float>, int);
 template __global__ void exact_append(exact_append_problem<double>, int);
 template __global__ void exact_merge_rows<float>(merge_params);

@@ -1,10 +1,11 @@
 // Projections in the CPU's order, with the CPU's bits (docs/numerics.md, cpu-v1), for float and double accumulators and any mixture of element types.
 // Plain arithmetic; the order of an output: exact_project_problem.hpp.
 //
-// A block has a tile of 64 rows and 64 outputs, a thread 8 by 4 of them: chains and sums in registers. Inputs and weights come through shared memory
-// as accumulators, transposed, a few inputs at a time. Bound: FMA. Test: tests/kernels/exact_project_test.cpp.
+// Up to 32 rows: exact_project_few_rows.hpp. Else a block has a tile of 64 rows and 64 outputs, a thread 8 by 4 of them: chains and sums in
+// registers. Inputs and weights come through shared memory as accumulators, transposed, a few inputs at a time. Bound: FMA. Test:
+// tests/kernels/exact_project_test.cpp.
 #pragma once
-#include <kernels/exact_project_problem.hpp>
+#include <kernels/exact_project_few_rows.hpp>
 
 namespace rapt {
 inline namespace v0 {
@@ -27,7 +28,7 @@ struct alignas(16) exact_some {
 /// grid: tiles of columns, tiles of rows, all in x.
 template <class A>
 RAPT_KERNEL(exact_project_threads, 2)
-exact_project_tiles(exact_projection<A> p, int column_tiles) {
+exact_project_tiles(exact_projection<A> p, int column_tiles, bool by_four) {
   using storage = exact_project_storage<A>;
   auto& s = simt::shared<storage>();
   const int thread = static_cast<int>(simt::thread_idx());
@@ -47,10 +48,13 @@ exact_project_tiles(exact_projection<A> p, int column_tiles) {
       }
     });
     with_element_type(p.w_type, [&](auto t) {
-      const auto* const data = static_cast<const decltype(t)*>(p.w) + first_column * p.w_stride + first;
-      for (int i = thread; i < exact_project_tile * storage::inputs; i += exact_project_threads) {
-        const int c = i / storage::inputs, k = i % storage::inputs;
-        s.w[k * storage::stride + c] = c < num_columns && k < count ? widened<A>(data[c * p.w_stride + k]) : A{0};
+      using T = decltype(t);
+      constexpr int quads = storage::inputs / 4;
+      const T* const data = static_cast<const T*>(p.w) + first_column * p.w_stride + first;
+      RAPT_UNROLL for (int i = thread; i < exact_project_tile * quads; i += exact_project_threads) {
+        const int c = i / quads, k = i % quads * 4;
+        const four_elements<T> four = load_four(data + c * p.w_stride, k, c < num_columns ? count : 0, 1, by_four);
+        RAPT_UNROLL for (int e = 0; e < 4; ++e) s.w[(k + e) * storage::stride + c] = widened<A>(four.x[e]);
       }
     });
   };
@@ -80,20 +84,51 @@ exact_project_tiles(exact_projection<A> p, int column_tiles) {
           finish_output(p, first_row + row + r, first_column + column + c, sum[r][c]);
 }
 
-/// Throws shape_error before anything is launched.
+enum class exact_project_kernel { one_row, few_rows, tiles };
+/// The fastest one; no bit depends on it.
 template <class A>
-void project_exact(exact_projection<A> p, simt::stream stream) {
+exact_project_kernel exact_project_kernel_for(const exact_projection<A>& p) {
+  const index_t rows = p.x.rows();
+  return rows == 1 ? exact_project_kernel::one_row : rows <= 32 ? exact_project_kernel::few_rows : exact_project_kernel::tiles;
+}
+
+/// project_exact with this kernel.
+template <class A>
+void project_exact_with(exact_project_kernel kernel, exact_projection<A> p, simt::stream stream) {
   raise_if(check_exact_projection(p));
   // Heads that lie side by side are one.
   for (operand* o : {&p.x, &p.y, &p.residual})
     if (o->head_stride == o->dim * o->dim_stride) o->dim *= o->heads, o->heads = 1;
   const index_t rows = p.x.rows(), out = p.y.heads * p.y.dim;
   if (rows == 0 || out == 0) return;
-  const index_t column_tiles = ceil_div(out, exact_project_tile), blocks = column_tiles * ceil_div(rows, exact_project_tile);
-  constexpr index_t max_blocks = 2147483647;
-  if (blocks > max_blocks) raise(errc::shape, "project_exact: " + std::to_string(blocks) + " blocks; " + std::to_string(max_blocks) + " is possible");
-  simt::launch<exact_project_storage<A>>(exact_project_tiles<A>, {static_cast<unsigned>(blocks)}, exact_project_threads, stream, p,
-                                         static_cast<int>(column_tiles));
+  const bool by_four = is_by_four(p.w, p.w_type, p.x.heads * p.x.dim, 1, {p.w_stride});
+  const auto grid_of = [&](index_t tile_rows, index_t columns) -> simt::index3 {
+    const index_t blocks = ceil_div(out, columns) * ceil_div(rows, tile_rows);
+    constexpr index_t max_blocks = 2147483647;
+    if (blocks > max_blocks)
+      raise(errc::shape, "project_exact: " + std::to_string(blocks) + " blocks; " + std::to_string(max_blocks) + " is possible");
+    return {static_cast<unsigned>(blocks)};
+  };
+  const auto with_few_rows = [&]<int Rows>(std::integral_constant<int, Rows>) {
+    using storage = exact_few_storage<A, Rows>;
+    simt::launch<storage>(exact_project_few_rows<Rows, A>, grid_of(Rows, exact_few_columns), 32 * storage::warps, stream, p,
+                          static_cast<int>(ceil_div(out, exact_few_columns)), by_four);
+  };
+  switch (kernel) {
+    case exact_project_kernel::one_row:
+      return with_few_rows(std::integral_constant<int, 1>{});
+    case exact_project_kernel::few_rows:
+      return with_few_rows(std::integral_constant<int, 8>{});
+    case exact_project_kernel::tiles:
+      simt::launch<exact_project_storage<A>>(exact_project_tiles<A>, grid_of(exact_project_tile, exact_project_tile), exact_project_threads, stream,
+                                             p, static_cast<int>(ceil_div(out, exact_project_tile)), by_four);
+  }
+}
+
+/// y = x w^T (+ bias) (+ residual). Throws shape_error before anything is launched.
+template <class A>
+void project_exact(const exact_projection<A>& p, simt::stream stream) {
+  project_exact_with(exact_project_kernel_for(p), p, stream);
 }
 
 }  // namespace kernels
