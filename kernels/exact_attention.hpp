@@ -62,7 +62,7 @@ exact_attend(exact_attention_problem<A> p, exact_constants<A> c, exact_split spl
   if (thread < tile.num_rows()) workspace.sums[state_of(thread, two_states ? 0 : part)] = two_states ? rows[thread].whole : rows[thread].state;
 }
 
-constexpr int exact_finish_warps = 4;
+constexpr int exact_finish_warps = 4, exact_finish_loads = 4;
 
 /// Merges the parts of each row and head and writes it. grid: heads of rows by exact_finish_warps, sequences, all in x. A warp has one of them.
 template <class A>
@@ -81,12 +81,19 @@ exact_finish(exact_attention_problem<A> p, exact_split split, exact_workspace<A>
   for (int column = lane; column < p.value_dim; column += 32) {
     exact_sums<A> sums = no_sums<A>();
     A value = A{0};
-    for (int part = 0; s.kv_len > 0 && part < num_parts;) {
+    for (int super_part = 0; s.kv_len > 0 && super_part < num_parts; super_part += parts_of_super) {
       exact_sums<A> super = no_sums<A>();
       A super_value = A{0};
-      for (const int end = std::min(part + parts_of_super, num_parts); part < end; ++part) {
-        const A next = workspace.values[(first + part) * p.value_dim + column];
-        super_value = merge_sums(super, workspace.sums[first + part]).of(super_value, next);
+      const int end = std::min(super_part + parts_of_super, num_parts);
+      for (int part = super_part; part < end; part += exact_finish_loads) {
+        // Some loads at once, because each takes as long as many sums.
+        A values[exact_finish_loads];
+        exact_sums<A> next[exact_finish_loads];
+        RAPT_UNROLL for (int i = 0; i < exact_finish_loads; ++i) {
+          next[i] = part + i < end ? workspace.sums[first + part + i] : no_sums<A>();
+          values[i] = part + i < end ? workspace.values[(first + part + i) * p.value_dim + column] : A{0};
+        }
+        RAPT_UNROLL for (int i = 0; i < exact_finish_loads; ++i) super_value = merge_sums(super, next[i]).of(super_value, values[i]);
       }
       value = merge_sums(sums, super).of(value, super_value);
     }

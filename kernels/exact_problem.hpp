@@ -57,15 +57,18 @@ struct exact_limits {
   int max_q_len = 1, max_kv_len = 0;
 };
 
-/// Constants of scores: products and quotients of doubles, rounded once.
+/// Constants of scores: products and quotients of doubles, rounded once. And how keys and values can be read.
 template <class A>
 struct exact_constants {
   math::split_constant<A> scale;  ///< of queries
   A softcap_inner, softcap_outer, kept;
+  bool k_by_four, v_by_four;
 };
 template <class A>
 exact_constants<A> exact_constants_of(const exact_attention_problem<A>& p) {
-  exact_constants<A> c{math::split_scale<A>(p.softmax_scale), A{0}, A{0}, static_cast<A>(1 - p.dropout_p)};
+  exact_constants<A> c{math::split_scale<A>(p.softmax_scale), A{0}, A{0}, static_cast<A>(1 - p.dropout_p), false, false};
+  c.k_by_four = is_by_four(p.k.data, p.k.type, p.head_dim, p.k.dim_stride, {p.k.batch_stride, p.k.len_stride, p.k.head_stride});
+  c.v_by_four = is_by_four(p.v.data, p.v.type, p.value_dim, p.v.dim_stride, {p.v.batch_stride, p.v.len_stride, p.v.head_stride});
   if (p.softcap > 0) c.softcap_inner = static_cast<A>(math::ln_2 / p.softcap), c.softcap_outer = static_cast<A>(p.softcap * math::log2_e);
   return c;
 }

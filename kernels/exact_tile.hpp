@@ -180,23 +180,46 @@ class exact_tile {
   RAPT_DEVICE index_t offset_of(const operand& o, int j) const {
     return m.places[j].outer * o.batch_stride + m.places[j].row * o.len_stride + kv_head_ * o.head_stride;
   }
+  /// Dimensions [d, d + count) of the segment's keys, transposed; zeros beside them. Four are read at once, by as many loads as fit in registers.
   RAPT_DEVICE void stage_keys(int d, int count) {
     with_element_type(p_.k.type, [&](auto t) {
-      const auto* const data = static_cast<const decltype(t)*>(p_.k.data);
-      for (int i = thread_; i < exact_segment * storage::dims; i += exact_threads) {
-        const int j = i / storage::dims, dim = i % storage::dims;
-        const bool there = j >= begin_ && j < end_ && dim < count;
-        m.tile[dim * storage::key_stride + j] = there ? widened<A>(data[offset_of(p_.k, j) + (d + dim) * p_.k.dim_stride]) : A{0};
+      using T = decltype(t);
+      constexpr int quads = storage::dims / 4, total = exact_segment * quads / exact_threads, at_once = total < 8 ? total : 8;
+      for (int first = 0; first < total; first += at_once) {
+        four_elements<T> four[at_once];
+        RAPT_UNROLL for (int i = 0; i < at_once; ++i) {
+          const int unit = thread_ + (first + i) * exact_threads, j = unit / quads, dim = unit % quads * 4;
+          const bool there = j >= begin_ && j < end_;
+          four[i] = load_four(static_cast<const T*>(p_.k.data) + (there ? offset_of(p_.k, j) + d * p_.k.dim_stride : 0), dim, there ? count : 0,
+                              p_.k.dim_stride, c_.k_by_four);
+        }
+        RAPT_UNROLL for (int i = 0; i < at_once; ++i) {
+          const int unit = thread_ + (first + i) * exact_threads, j = unit / quads, dim = unit % quads * 4;
+          RAPT_UNROLL for (int e = 0; e < 4; ++e) m.tile[(dim + e) * storage::key_stride + j] = widened<A>(four[i].x[e]);
+        }
       }
     });
   }
-  RAPT_DEVICE void stage_values(int first, int column) {
+  /// Columns from `column` on of the values of a few keys.
+  RAPT_DEVICE void stage_values(int first_key_idx, int column) {
     with_element_type(p_.v.type, [&](auto t) {
-      const auto* const data = static_cast<const decltype(t)*>(p_.v.data);
-      for (int i = thread_; i < storage::keys * exact_columns; i += exact_threads) {
-        const int j = first + i / exact_columns, c = column + i % exact_columns;
-        const bool there = j >= begin_ && j < end_ && c < p_.value_dim;
-        m.tile[i] = there ? widened<A>(data[offset_of(p_.v, j) + c * p_.v.dim_stride]) : A{0};
+      using T = decltype(t);
+      constexpr int total = storage::keys / exact_warps, at_once = total < 8 ? total : 8;
+      const int count = p_.value_dim - column;
+      for (int first = 0; first < total; first += at_once) {
+        four_elements<T> four[at_once];
+        RAPT_UNROLL for (int i = 0; i < at_once; ++i) {
+          const int j = first_key_idx + static_cast<int>(simt::warp_idx()) + (first + i) * exact_warps;
+          const bool there = j >= begin_ && j < end_;
+          four[i] = load_four(static_cast<const T*>(p_.v.data) + (there ? offset_of(p_.v, j) + column * p_.v.dim_stride : 0), lane_ * 4,
+                              there ? count : 0, p_.v.dim_stride, c_.v_by_four);
+        }
+        RAPT_UNROLL for (int i = 0; i < at_once; ++i) {
+          exact_four<A> wide;
+          RAPT_UNROLL for (int e = 0; e < 4; ++e) wide.x[e] = widened<A>(four[i].x[e]);
+          const int key = static_cast<int>(simt::warp_idx()) + (first + i) * exact_warps;
+          *reinterpret_cast<exact_four<A>*>(m.tile + key * exact_columns + lane_ * 4) = wide;
+        }
       }
     });
   }
