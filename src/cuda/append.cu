@@ -2,6 +2,7 @@
 #include <cuda/rotary.hpp>
 #include <cuda/sequences.hpp>
 #include <kernels/append.hpp>
+#include <kernels/exact_append.hpp>
 
 namespace rapt {
 inline namespace v0 {
@@ -34,8 +35,42 @@ kernels::append_problem<From, T> problem_of(launches& l, const operand& q, const
   p.sequences = l.send(appended_sequences(rows, num_sequences, tables));
   p.page_table = l.send(tables.pages);
   p.rope_dim = static_cast<int>(rope.dim), p.interleaved = rope.interleaved;
-  if (rope.dim > 0) p.angles = l.send(angles_of(l.internals(), rope, rows, num_sequences));
+  if (rope.dim > 0) p.angles = l.send(angles_of<float>(rope, rows, num_sequences));
   return p;
+}
+
+/// Operands of the kernels for floats and halves, which give the CPU's bits too; all others are exact_append's.
+bool is_for_append_rows(const append_params& p) {
+  const auto suits = [&](const operand& o) { return has_head_rows(o) && o.dim <= kernels::max_head_dim; };
+  return p.accumulator == dtype::f32 && size_of(p.kv.type) == 2 && (p.k.type == dtype::f32 || p.k.type == p.kv.type) && p.v.type == p.k.type &&
+         suits(p.k) && suits(p.v) && (p.q.dim == 0 || (p.q_out.type == p.kv.type && p.q.type == p.k.type && suits(p.q) && suits(p.q_out)));
+}
+
+template <class A>
+void append_exact(launches& l, const append_params& params) {
+  kernels::exact_append_problem<A> p;
+  page_tables tables;
+  p.k = params.k, p.v = params.v, p.q = params.q;
+  p.q_out = params.q_out.dim > 0 ? params.q_out : params.q;
+  if (params.kv.present()) {
+    tables = page_tables_of(params.kv, params.sequences, params.num_sequences, [](const sequence_rows& s) { return s.kv_len + s.num_rows; });
+    p.k_out = operand_of_pages(params.kv, 0, params.kv.head_dim), p.v_out = operand_of_pages(params.kv, params.kv.value_offset, params.kv.value_dim);
+    p.page_table = l.send(tables.pages), p.page_len = static_cast<int>(params.kv.page_len);
+  }
+  p.num_sequences = static_cast<int>(params.num_sequences);
+  p.sequences = l.send(appended_sequences(params.sequences, params.num_sequences, tables));
+  p.q_norm = static_cast<const A*>(params.q_norm.weight), p.k_norm = static_cast<const A*>(params.norm.weight);
+  p.eps = params.norm.weight != nullptr ? params.norm.eps : params.q_norm.eps;
+  p.rope_dim = static_cast<int>(params.rope.dim), p.interleaved = params.rope.interleaved;
+  if (params.rope.dim > 0) p.angles = l.send(angles_of<A>(params.rope, params.sequences, params.num_sequences));
+  l.flush();
+  kernels::append_exact(p, l.stream());
+}
+void append_exact(launches& l, const append_params& p) {
+  if (p.accumulator == dtype::f64)
+    append_exact<double>(l, p);
+  else
+    append_exact<float>(l, p);
 }
 
 }  // namespace
@@ -43,6 +78,12 @@ kernels::append_problem<From, T> problem_of(launches& l, const operand& q, const
 void backend::rotate(context& ctx, const rotate_params& params, workspace& scratch) noexcept {
   if (scratch.measuring() || params.x.rows() == 0) return;
   run(ctx, [&](launches& l) {
+    if (params.out.dim == 0) {
+      append_params queries;
+      queries.accumulator = params.accumulator, queries.q = params.x, queries.q_norm = params.norm, queries.rope = params.rope;
+      queries.sequences = params.sequences, queries.num_sequences = params.num_sequences;
+      return append_exact(l, queries);
+    }
     with_half(params.out.type, [&](auto element) {
       using T = decltype(element);
       auto p = problem_of<float, T>(l, params.x, params.out, params.norm, params.rope, params.sequences, params.num_sequences, {});
@@ -56,6 +97,7 @@ void backend::rotate(context& ctx, const rotate_params& params, workspace& scrat
 void backend::append(context& ctx, const append_params& params, workspace& scratch) noexcept {
   if (scratch.measuring() || params.k.rows() == 0) return;
   run(ctx, [&](launches& l) {
+    if (!is_for_append_rows(params)) return append_exact(l, params);
     const packed_kv& kv = params.kv;
     const page_tables tables =
         page_tables_of(kv, params.sequences, params.num_sequences, [](const sequence_rows& s) { return s.kv_len + s.num_rows; });

@@ -1,5 +1,6 @@
-// Attention: few queries of each sequence by decode, many by prefill. Both give the same bits.
-#include <cuda/sequences.hpp>
+// Attention on tensor cores: few queries of each sequence by decode, many by prefill. Both give the same bits. In the CPU's order: attend_exact.cu.
+#include <cuda/attend_exact.hpp>
+#include <cuda/attended.hpp>
 #include <kernels/attend_decode.hpp>
 #include <kernels/attend_prefill.hpp>
 
@@ -10,58 +11,6 @@ namespace {
 
 /// Up to so many queries of a sequence are cheaper with a block for each segment of keys than with one for each tile of queries.
 constexpr int max_decode_len = 16;
-
-kernels::decode_limits limits_of(const attend_params& p) {
-  kernels::decode_limits limits{0, 0};
-  for (index_t i = 0; i < p.num_sequences; ++i) {
-    limits.max_q_len = std::max(limits.max_q_len, static_cast<int>(p.sequences[i].num_rows));
-    limits.max_kv_len = std::max(limits.max_kv_len, static_cast<int>(std::min(p.sequences[i].kv_len, p.sequences[i].visible_len)));
-  }
-  return limits;
-}
-
-/// Sequences as attention takes them; keys that are hidden by their index do not exist.
-std::vector<kernels::sequence> attended_sequences(const attend_params& p, const page_tables& tables) {
-  std::vector<kernels::sequence> all(static_cast<std::size_t>(p.num_sequences));
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    const sequence_rows& s = p.sequences[i];
-    kernels::sequence& to = all[i];
-    to.first_row = static_cast<int>(s.first_row), to.q_len = static_cast<int>(s.num_rows);
-    to.kv_len = static_cast<int>(std::min(s.kv_len, s.visible_len)), to.first_position = static_cast<int>(s.first_position);
-    to.first_key = tables.first.empty() ? 0 : tables.first[i];
-    to.first_masked_key = static_cast<int>(s.mask_first_key);
-    to.mask_offset = s.mask_batch * p.mask.batch_stride + s.mask_row * p.mask.row_stride + (s.mask_key - s.mask_first_key) * p.mask.key_stride;
-  }
-  return all;
-}
-
-/// Positions of the call's rows, where some sequence gives its own.
-std::vector<index_t> explicit_positions(const attend_params& p) {
-  std::vector<index_t> all;
-  const auto* const end = p.sequences + p.num_sequences;
-  if (std::none_of(p.sequences, end, [](const sequence_rows& s) { return s.positions != nullptr; })) return all;
-  for (const sequence_rows* s = p.sequences; s != end; ++s) {
-    all.resize(std::max(all.size(), static_cast<std::size_t>(s->first_row + s->num_rows)));
-    for (index_t i = 0; i < s->num_rows; ++i) all[static_cast<std::size_t>(s->first_row + i)] = position_of(*s, i);
-  }
-  return all;
-}
-
-std::vector<float> times_log2_e(const double* values, index_t count) {
-  constexpr double log2_e = 1.4426950408889634074;
-  std::vector<float> all;
-  for (index_t i = 0; values != nullptr && i < count; ++i) all.push_back(static_cast<float>(values[i] * log2_e));
-  return all;
-}
-
-/// Positions of keys in pages, as far as sequences have keys.
-std::vector<index_t> positions_in_pages(const attend_params& p, const page_tables& tables) {
-  index_t count = 0;
-  for (const std::int32_t page : tables.pages) count = std::max(count, page * p.kv.position_stride);
-  index_t longest = 0;
-  for (index_t i = 0; i < p.num_sequences; ++i) longest = std::max(longest, p.sequences[i].kv_len);
-  return {p.kv.positions, p.kv.positions + count + std::min(longest, p.kv.page_len)};
-}
 
 template <class T>
 void set_shape(kernels::attention_problem<T>& to, const attend_params& p) {
@@ -94,8 +43,8 @@ kernels::attention_problem<T> problem_of(launches& l, const attend_params& p) {
   to.mask.head_stride = p.mask.head_stride, to.mask.row_stride = p.mask.row_stride, to.mask.key_stride = p.mask.key_stride;
   if (p.mask.kind == mask_kind::boolean) to.mask.visible = static_cast<const bool*>(p.mask.data);
   if (p.mask.kind == mask_kind::additive) to.mask.added = static_cast<const float*>(p.mask.data);
-  to.alibi_slopes_log2 = l.send(times_log2_e(p.alibi_slopes, p.q.heads));
-  to.sink_logits_log2 = l.send(times_log2_e(p.sink_logits, p.q.heads));
+  to.alibi_slopes_log2 = l.send(times_log2_e<float>(p.alibi_slopes, p.q.heads));
+  to.sink_logits_log2 = l.send(times_log2_e<float>(p.sink_logits, p.q.heads));
   return to;
 }
 
@@ -128,7 +77,8 @@ attend_scratch scratch_of(const context& ctx, const attend_params& p, const kern
 
 void backend::attend(context& ctx, const attend_params& params, workspace& scratch) noexcept {
   const workspace::scope scope(scratch);
-  const kernels::decode_limits limits = limits_of(params);
+  if (!params.tensor_cores) return attend_exact(ctx, params, scratch);
+  const kernels::decode_limits limits = limits_of<kernels::decode_limits>(params);
   if (limits.max_q_len == 0) return;
   const auto suited = [&](const operand& o) { return suited_operand(o, o.data == nullptr || has_head_rows(o), scratch); };
   const suited_operand q = suited(params.q), k = suited(params.k), v = suited(params.v), out = suited(params.out), lse = suited(params.lse);
@@ -154,8 +104,10 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
 }
 
 std::string backend::describe_attend(context&, const attend_params& params) {
-  if (!params.tensor_cores) return "one row at a time, in the CPU's order";
-  const char* const by = limits_of(params).max_q_len > max_decode_len ? "tiles of 128 queries by 64 keys" : "keys split by segments of 512";
+  if (!params.tensor_cores)
+    return "tiles of 8 rows, keys divided by segments, " + std::string(name_of(params.accumulator)) + " sums in the CPU's order";
+  const char* const by =
+      limits_of<kernels::decode_limits>(params).max_q_len > max_decode_len ? "tiles of 128 queries by 64 keys" : "keys split by segments of 512";
   return std::string(by) + ", tensor cores by mma.sync, keys and values " + std::string(name_of(params.kv.type));
 }
 

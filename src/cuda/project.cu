@@ -1,5 +1,6 @@
-// Projections: the choice of kernel is kernels/project.hpp's; here operands become the matrices that it takes.
+// Projections: the choice of kernel is that of kernels/project.hpp and exact_project.hpp; here operands become the matrices that the first one takes.
 #include <cuda/rows.hpp>
+#include <kernels/exact_project.hpp>
 #include <kernels/project.hpp>
 
 namespace rapt {
@@ -18,10 +19,28 @@ void project_to(const operand& x, const packed_matrix& w, const operand& y, cons
   kernels::project(one, stream);
 }
 
+/// In the CPU's order, which takes operands as they are.
+template <class A>
+void project_exact(context& ctx, const project_params& p) {
+  run(ctx, [&](launches& l) {
+    for (int t = 0; t < p.num_targets; ++t) {
+      const packed_matrix& w = p.targets[t].weights;
+      kernels::exact_projection<A> one;
+      one.x = p.x, one.y = p.targets[t].out, one.residual = p.residual;
+      one.w = w.data, one.w_type = w.type, one.w_stride = w.depth, one.bias = static_cast<const A*>(w.bias);
+      kernels::project_exact(one, l.stream());
+    }
+  });
+}
+
 }  // namespace
 
 void backend::project(context& ctx, const project_params& p, workspace& scratch) noexcept {
   const workspace::scope scope(scratch);
+  if (!p.tensor_cores) {
+    if (scratch.measuring()) return;
+    return p.accumulator == dtype::f64 ? project_exact<double>(ctx, p) : project_exact<float>(ctx, p);
+  }
   const auto suited = [&](const operand& o) { return suited_operand(o, o.data == nullptr || has_matrix_rows(o), scratch); };
   const suited_operand x = suited(p.x), residual = suited(p.residual);
   const suited_operand outs[] = {suited(p.targets[0].out), suited(p.targets[1].out), suited(p.targets[2].out)};

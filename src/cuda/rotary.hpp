@@ -9,8 +9,9 @@ inline namespace v0 {
 namespace cuda {
 
 /// [rows, rope.dim / 2], as the CPU has them: in double, times the attention factor, rounded once.
-inline std::vector<kernels::angle> angles_of(context::impl&, const rope_params& rope, const sequence_rows* rows, index_t num_sequences) {
-  std::vector<kernels::angle> angles;
+template <class A>
+std::vector<kernels::angle_of<A>> angles_of(const rope_params& rope, const sequence_rows* rows, index_t num_sequences) {
+  std::vector<kernels::angle_of<A>> angles;
   for (index_t i = 0; i < num_sequences; ++i) {
     const sequence_rows& s = rows[i];
     angles.resize(std::max(angles.size(), static_cast<std::size_t>((s.first_row + s.num_rows) * (rope.dim / 2))));
@@ -18,8 +19,8 @@ inline std::vector<kernels::angle> angles_of(context::impl&, const rope_params& 
       for (index_t pair = 0; pair < rope.dim / 2; ++pair) {
         double sine, cosine;
         math::sincos(static_cast<double>(position_of(s, r)) * rope.inverse_frequencies[pair], sine, cosine);
-        angles[static_cast<std::size_t>((s.first_row + r) * (rope.dim / 2) + pair)] = {static_cast<float>(cosine * rope.attention_factor),
-                                                                                       static_cast<float>(sine * rope.attention_factor)};
+        angles[static_cast<std::size_t>((s.first_row + r) * (rope.dim / 2) + pair)] = {static_cast<A>(cosine * rope.attention_factor),
+                                                                                       static_cast<A>(sine * rope.attention_factor)};
       }
   }
   return angles;

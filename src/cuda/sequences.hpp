@@ -34,6 +34,15 @@ kernels::heads_view<T> view_of_pages(const packed_kv& kv, index_t offset, index_
   constexpr index_t size = sizeof(T);
   return {reinterpret_cast<T*>(kv.base + offset), kv.page_bytes / size, dim, kv.head_bytes / size};
 }
+/// The same as an operand of (page, token, head); extents of pages and tokens are not known here.
+inline operand operand_of_pages(const packed_kv& kv, index_t offset, index_t dim) {
+  const index_t size = size_of(kv.type);
+  operand o;
+  o.data = kv.base == nullptr ? nullptr : kv.base + offset;
+  o.type = kv.type, o.heads = kv.num_heads, o.dim = dim;
+  o.batch_stride = kv.page_bytes / size, o.len_stride = dim, o.head_stride = kv.head_bytes / size;
+  return o;
+}
 /// Rows of an operand that has_head_rows, numbered through all batch rows; batch row i is that of sequence i.
 template <class T>
 kernels::heads_view<T> view_of_rows(const operand& o) {

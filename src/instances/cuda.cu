@@ -4,6 +4,8 @@
 
 namespace rapt {
 inline namespace v0 {
+template class RAPT_API multi_head_attention<double, cuda::backend>;
+template class RAPT_API multi_head_attention<float, cuda::backend>;
 template class RAPT_API multi_head_attention<bf16, cuda::backend>;
 template class RAPT_API multi_head_attention<f16, cuda::backend>;
 }  // namespace v0
