@@ -4,7 +4,7 @@
 // A block takes a tile of 8 rows that share a KV head, and a part of the keys: one segment of 512, a super-segment of 8192, or all, as there are rows
 // enough to keep a device busy. It walks the segments of its part, merges each into a state that lies in the workspace, and a second kernel merges
 // the parts, which are whole segments or whole super-segments, in the contract's order. So bits do not depend on how keys are divided. What a tile
-// does with a segment: exact_tile.hpp. Bound: FMA of one precision, about 60% of them. Test: tests/kernels/exact_attention_test.cpp.
+// does with a segment: exact_tile.hpp. Bound: FMA. Test: tests/kernels/exact_attention_test.cpp.
 #pragma once
 #include <kernels/exact_tile.hpp>
 
