@@ -77,7 +77,7 @@ class input_file {
 };
 
 /// A new file beside the target that takes its name on commit, or vanishes.
-class replacement {
+class RAPT_API replacement {
  public:
   /// Makes the file and sets `bytes` of disk aside where the file system can.
   replacement(const std::string& path, std::uint64_t bytes);

@@ -27,7 +27,10 @@ PRIVATE = {  # src/<room> may include these rooms of src, and what include/rapt/
 }
 # The templates compiled for one backend: the only place that sees both.
 PRIVATE["instances"] = []
-PUBLIC_OF_SRC = {**PUBLIC, "math": ["core"], "instances": ["core", "ops", "attention", "cpu", "cuda"]}
+# Programs, which no other room may include.
+PRIVATE["tools"] = ["state", "tools"]
+PUBLIC_OF_SRC = {**PUBLIC, "math": ["core"], "instances": ["core", "ops", "attention", "cpu", "cuda"],
+                 "tools": ["core", "attention", "state", "cpu"]}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
