@@ -1,0 +1,67 @@
+#include <fuzz/loadable.hpp>
+#include <fuzz/repair.hpp>
+#include <rapt/cpu/context.hpp>
+
+namespace rapt_fuzz {
+namespace {
+
+/// Activations are the only caller's errors that a file can bring about: a config that float can not compute, weights without keys.
+template <class Call>
+bool computed(Call call) {
+  try {
+    call();
+    return true;
+  } catch (const rapt::config_error&) {
+  } catch (const rapt::format_error&) {
+  } catch (const rapt::state_error&) {
+  } catch (const rapt::shape_error&) {}
+  return false;
+}
+
+void forward_all(rapt::cpu::context& ctx, bytes file, const loadable& what) {
+  rapt::multi_head_attention<float> module = [&] {
+    if (what.has_weights) return rapt::load_module<float>(ctx, file);
+    return rapt::multi_head_attention<float>(ctx, what.config, rapt::random_weights<float>(what.config, 1).views);
+  }();
+  const rapt::index_t width = module.config().model_dim, out = module.config().output_dim;
+  std::vector<float> x(static_cast<std::size_t>(2 * width), 0.5f), y(static_cast<std::size_t>(2 * out));
+  const auto rows = [&](rapt::index_t count) { return rapt::view(static_cast<const float*>(x.data()), count, width); };
+  const auto outputs = [&](rapt::index_t count) { return rapt::view(y.data(), count, out); };
+
+  if (what.num_sequences > 0) {
+    rapt::kv_cache cache(ctx, module.config(), what.limits());
+    std::vector<rapt::sequence> all;
+    if (accepted([&] { rapt::load_state(ctx, file, cache, all); })) {
+      for (const rapt::sequence& s : all)
+        computed([&] {
+          const rapt::index_t before = s.kv_len();
+          rapt::step step = cache.begin_step({{s, 2}});
+          for (rapt::index_t l = 0; l < what.num_layers; ++l) module.forward(ctx, rows(2), step.layer(l), outputs(2), {.accept_other_weights = true});
+          step.commit();
+          expect(s.kv_len() == before + 2, "a forward appends its rows");
+        });
+    }
+  }
+  for (const bool is_static : {false, true}) {
+    if (!(is_static ? what.has_static : what.has_projected)) continue;
+    rapt::projected_kv kv(ctx, module.config());
+    if (!accepted([&] { is_static ? rapt::load_static_kv(ctx, file, kv) : rapt::load_state(ctx, file, kv); })) continue;
+    computed([&] {
+      std::vector<float> many(static_cast<std::size_t>(kv.batch() * width), 0.25f), answers(static_cast<std::size_t>(kv.batch() * out));
+      module.forward(ctx, rapt::view(static_cast<const float*>(many.data()), kv.batch(), 1, width), rapt::stored(kv),
+                     rapt::view(answers.data(), kv.batch(), 1, out), {.accept_other_weights = true});
+    });
+  }
+  computed([&] { module.forward(ctx, rows(2), rapt::self_kv{}, outputs(2)); });
+}
+
+}  // namespace
+
+void load_forward(bytes input) {
+  static rapt::cpu::context ctx({.num_threads = 1});
+  const std::string whole = repaired(input);
+  const bytes file = std::as_bytes(std::span(whole));
+  if (const std::optional<loadable> what = loadable_of(file)) computed([&] { forward_all(ctx, file, *what); });
+}
+
+}  // namespace rapt_fuzz
