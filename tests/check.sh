@@ -1,6 +1,6 @@
 # The slower half of what is tested: sourced by ./run check, which brings step, skip, build_and_test and close.
 need_build_tools
-need_packages clang clang-tidy cppcheck libomp-dev python3-pip
+need_packages clang libclang-rt-dev clang-tidy cppcheck libomp-dev python3-pip
 
 # With these the examples' tests below run on real models.
 fetch_models() {
@@ -24,6 +24,8 @@ step "build with -Ofast -march=native" hostile
 [[ ! -x build/hostile/tests/rapt_contract_test ]] || run_tests build/hostile -R '^(math|contract\.numerics_lock)\.'
 
 build_and_test asan -LE '^(packaging|structure|parity)$'
+# A minute for each, as many at once as there are jobs; ./run soak runs them for hours.
+step "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz 60
 RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention)\.|thread|matrix\.first_quarter'
 
 shared() {
@@ -62,8 +64,12 @@ fixtures_venv() {
 }
 if fixtures_venv >"$logs/venv.log" 2>&1; then
   step "fixtures are what the generator writes" build/fixtures-venv/bin/python fixtures/check.py
+  step "golden state files are what the documents say" build/fixtures-venv/bin/python fixtures/golden_check.py --tool build/clang/src/tools/rapt-state
+  step "files of others are read as the reference reads them" build/fixtures-venv/bin/python tests/fuzz/reference_check.py build/clang/src/tools/rapt-state
 else
-  skip "fixtures are what the generator writes" "PyPI can not be reached"
+  for name in "fixtures are what the generator writes" "golden state files are what the documents say" "files of others are read as the reference reads them"; do
+    skip "$name" "PyPI can not be reached"
+  done
 fi
 
 if ! compgen -G 'kernels/*.cu' >/dev/null; then
