@@ -11,7 +11,7 @@
 namespace rapt_test::golden {
 namespace {
 
-std::string path_of(const golden_state& state) { return std::string(RAPT_SOURCE_DIR) + "/fixtures/golden/" + state.name + ".safetensors"; }
+std::string path_of(const golden_state& state) { return std::string(RAPT_SOURCE_DIR) + "/fixtures/golden/" + state.name + ".state"; }
 
 rapt::fingerprint made_by(index_t what) { return {0x0123456789abcdef, static_cast<std::uint64_t>(what + 1)}; }
 
@@ -163,7 +163,7 @@ TEST_P(golden, version_1_0_is_written_with_the_same_bytes) {
     const std::vector<std::byte> saved = objects.save();
     EXPECT_TRUE(std::ranges::equal(saved, bytes_of(file)));
     if (const char* folder = std::getenv("RAPT_WRITE_GOLDEN"))
-      write_file(std::string(folder) + "/" + GetParam().name + ".safetensors", {reinterpret_cast<const char*>(saved.data()), saved.size()});
+      write_file(std::string(folder) + "/" + GetParam().name + ".state", {reinterpret_cast<const char*>(saved.data()), saved.size()});
   });
 }
 

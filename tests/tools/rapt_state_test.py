@@ -67,7 +67,7 @@ class RaptState(unittest.TestCase):
 
     # -- inspect -------------------------------------------------------------------------------------------------------------------------
     def test_inspect_tells_what_a_state_holds(self):
-        path = GOLDEN / "everything_f32.safetensors"
+        path = GOLDEN / "everything_f32.state"
         found = self.inspected(path)
         self.assertEqual((found["kind"], found["version"], found["numerics"]), ("state", "1.0", "cpu-v1"))
         self.assertEqual(found["contents"], ["weights", "static", "projected", "cache"])
@@ -86,7 +86,7 @@ class RaptState(unittest.TestCase):
         self.assertFalse([n for n in tensors if n.startswith("pad.")])
 
     def test_inspect_as_text_says_the_same(self):
-        out = self.fine("inspect", GOLDEN / "cache_f16.safetensors")
+        out = self.fine("inspect", GOLDEN / "cache_f16.state")
         for line in (r"kind +state, version 1\.0", r"contents +cache", r"numerics +cpu-v1", r"layers +2", r"sequence 0 +17 tokens, positions 0 to 16",
                      r"sequence 1 +3 tokens, positions 1099511627776 to 1099511627782", r"sequence 2 +0 tokens",
                      r"made by +0123456789abcdef0000000000000001 \(0\)", r"tensor +layers\.0\.cache\.0\.k F16 \[17, 2, 2\], 136 bytes"):
@@ -103,7 +103,7 @@ class RaptState(unittest.TestCase):
 
     # -- verify --------------------------------------------------------------------------------------------------------------------------
     def test_verify_accepts_every_good_file(self):
-        files = sorted(GOLDEN.glob("*.safetensors"))
+        files = sorted(GOLDEN.glob("*.state"))
         out = self.fine("verify", "--state", *files)
         self.assertEqual(len(re.findall(r": ok, \d+ tensors, all checksums hold\n", out)), len(files))
         self.assertEqual(self.fine("verify", "-q", *files), "")
@@ -112,7 +112,7 @@ class RaptState(unittest.TestCase):
         self.assertIn("rapt.format", self.bad("verify", "--state", other))
 
     def test_verify_finds_every_bit_that_changed(self):
-        data = bytearray((GOLDEN / "static_f32.safetensors").read_bytes())
+        data = bytearray((GOLDEN / "static_f32.state").read_bytes())
         for at in range(3, len(data), 97):
             data[at] ^= 1 << at % 8
             self.bad("verify", self.file("changed", data))
@@ -120,7 +120,7 @@ class RaptState(unittest.TestCase):
         self.fine("verify", self.file("changed", data))
 
     def test_verify_looks_at_all_files_also_behind_a_bad_one(self):
-        good, short = GOLDEN / "cache_f32.safetensors", self.file("short", (GOLDEN / "cache_f32.safetensors").read_bytes()[:-1])
+        good, short = GOLDEN / "cache_f32.state", self.file("short", (GOLDEN / "cache_f32.state").read_bytes()[:-1])
         status, out, errors = self.run_tool("verify", good, short, self.folder / "absent", good)
         self.assertEqual(status, BAD)
         self.assertEqual(out.count(": ok"), 2)
@@ -133,7 +133,7 @@ class RaptState(unittest.TestCase):
                  "marked": safetensors({"a": ("U8", [1], b"x")}, {"rapt.later": "1"}),
                  "of others": safetensors({"a": ("U8", [2], b"x")})}
         paths = [self.file(name, content) for name, content in names.items()]
-        good = GOLDEN / "cache_f32.safetensors"
+        good = GOLDEN / "cache_f32.state"
         for path in [*paths, self.folder / "absent", self.folder, self.folder / "fifo", pathlib.Path("/dev/zero"), self.folder / ("x" * 300)]:
             for command in (["inspect", path], ["inspect", "--json", path], ["verify", path], ["diff", path, good], ["diff", good, path],
                             ["export", path, self.folder / "out"], ["import", path, self.folder / "out"]):
@@ -143,7 +143,7 @@ class RaptState(unittest.TestCase):
 
     # -- diff ----------------------------------------------------------------------------------------------------------------------------
     def test_diff_of_equal_files_says_nothing(self):
-        path = GOLDEN / "everything_f32.safetensors"
+        path = GOLDEN / "everything_f32.state"
         self.assertEqual(self.fine("diff", path, self.file("copy", path.read_bytes())), "")
 
     def test_diff_names_the_first_element_and_both_values(self):
@@ -174,7 +174,7 @@ class RaptState(unittest.TestCase):
 
     # -- export and import ---------------------------------------------------------------------------------------------------------------
     def test_export_and_import_give_the_same_bytes(self):
-        for path in sorted(GOLDEN.glob("*.safetensors")):
+        for path in sorted(GOLDEN.glob("*.state")):
             with self.subTest(path.name):
                 plain, state = self.folder / "plain", self.folder / "state"
                 self.fine("export", path, plain)
@@ -186,7 +186,7 @@ class RaptState(unittest.TestCase):
 
     def test_export_of_a_file_of_others_is_refused(self):
         self.assertIn("nothing to export", self.bad("export", self.file("other", safetensors({"a": ("U8", [1], b"x")})), self.folder / "out"))
-        self.assertIn("already", self.bad("import", GOLDEN / "cache_f32.safetensors", self.folder / "out"))
+        self.assertIn("already", self.bad("import", GOLDEN / "cache_f32.state", self.folder / "out"))
 
     CONFIG = {"model_dim": 2, "num_heads": 1, "head_dim": 2, "output_dim": 2}
 
@@ -233,9 +233,9 @@ class RaptState(unittest.TestCase):
         self.fine("verify", "--state", out)
 
     def test_what_can_not_be_written_is_said(self):
-        self.assertIn("absent", self.bad("export", GOLDEN / "cache_f32.safetensors", self.folder / "absent" / "out"))
+        self.assertIn("absent", self.bad("export", GOLDEN / "cache_f32.state", self.folder / "absent" / "out"))
         with open("/dev/full", "w") as full:
-            status, _, errors = self.run_tool("inspect", GOLDEN / "cache_f32.safetensors", stdout=full)
+            status, _, errors = self.run_tool("inspect", GOLDEN / "cache_f32.state", stdout=full)
         self.assertEqual((status, errors), (BAD, "rapt-state: standard output could not be written\n"))
 
     # -- arguments -----------------------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class RaptState(unittest.TestCase):
                 self.assertIn(option, manual)
 
     def test_wrong_usage_is_2(self):
-        good = GOLDEN / "cache_f32.safetensors"
+        good = GOLDEN / "cache_f32.state"
         for arguments in ([], ["look"], ["inspect"], ["inspect", good, good], ["verify"], ["diff", good], ["diff", good, good, good], ["inspect", "--xml", good],
                           ["import", "--layout", "keras", good, good], ["export", good], ["inspect", "--json"]):
             with self.subTest(arguments):
