@@ -45,8 +45,9 @@ kill_tests() { RAPT_KILLS=$kills build/dev/tests/rapt_state_test --gtest_filter=
 
 note "soak begins: $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), $(nproc) processors, $hours hours of fuzzing"
 fuzzers=(header third_party config_json load_state load_forward)
+at_once=$((jobs < ${#fuzzers[@]} ? jobs : ${#fuzzers[@]}))
 if configure_and_build asan "${fuzzers[@]/#/rapt_fuzz_}" rapt_fuzz_test; then
-  soak "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz "$(awk "BEGIN {print int($hours * 3600 * $jobs / ${#fuzzers[@]}) + 1}")"
+  soak "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz "$(awk "BEGIN {print int($hours * 3600 * $at_once / ${#fuzzers[@]}) + 1}")"
   while read -r line; do note "fuzzer $line"; done < <(grep executions build/soak/fuzzers.log)
   soak "$((lives / 10)) lives of a cache under sanitizers" lives_of asan $((lives / 10))
 else
