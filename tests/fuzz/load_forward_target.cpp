@@ -5,7 +5,7 @@
 namespace rapt_fuzz {
 namespace {
 
-/// Activations are the only caller's errors that a file can bring about: a config that float can not compute, weights without keys.
+/// Errors of a caller that a file can bring about: a config that the activations can not compute, weights without keys.
 template <class Call>
 bool computed(Call call) {
   try {
@@ -18,14 +18,15 @@ bool computed(Call call) {
   return false;
 }
 
+template <class T>
 void forward_all(rapt::cpu::context& ctx, bytes file, const loadable& what) {
-  rapt::multi_head_attention<float> module = [&] {
-    if (what.has_weights) return rapt::load_module<float>(ctx, file);
-    return rapt::multi_head_attention<float>(ctx, what.config, rapt::random_weights<float>(what.config, 1).views);
+  rapt::multi_head_attention<T> module = [&] {
+    if (what.has_weights) return rapt::load_module<T>(ctx, file);
+    return rapt::multi_head_attention<T>(ctx, what.config, rapt::random_weights<T>(what.config, 1).views);
   }();
   const rapt::index_t width = module.config().model_dim, out = module.config().output_dim;
-  std::vector<float> x(static_cast<std::size_t>(2 * width), 0.5f), y(static_cast<std::size_t>(2 * out));
-  const auto rows = [&](rapt::index_t count) { return rapt::view(static_cast<const float*>(x.data()), count, width); };
+  std::vector<T> x(static_cast<std::size_t>(2 * width), T(0.5)), y(static_cast<std::size_t>(2 * out));
+  const auto rows = [&](rapt::index_t count) { return rapt::view(static_cast<const T*>(x.data()), count, width); };
   const auto outputs = [&](rapt::index_t count) { return rapt::view(y.data(), count, out); };
 
   if (what.num_sequences > 0) {
@@ -47,8 +48,8 @@ void forward_all(rapt::cpu::context& ctx, bytes file, const loadable& what) {
     rapt::projected_kv kv(ctx, module.config());
     if (!accepted([&] { is_static ? rapt::load_static_kv(ctx, file, kv) : rapt::load_state(ctx, file, kv); })) continue;
     computed([&] {
-      std::vector<float> many(static_cast<std::size_t>(kv.batch() * width), 0.25f), answers(static_cast<std::size_t>(kv.batch() * out));
-      module.forward(ctx, rapt::view(static_cast<const float*>(many.data()), kv.batch(), 1, width), rapt::stored(kv),
+      std::vector<T> many(static_cast<std::size_t>(kv.batch() * width), T(0.25)), answers(static_cast<std::size_t>(kv.batch() * out));
+      module.forward(ctx, rapt::view(static_cast<const T*>(many.data()), kv.batch(), 1, width), rapt::stored(kv),
                      rapt::view(answers.data(), kv.batch(), 1, out), {.accept_other_weights = true});
     });
   }
@@ -61,7 +62,8 @@ void load_forward(bytes input) {
   static rapt::cpu::context ctx({.num_threads = 1});
   const std::string whole = repaired(input);
   const bytes file = std::as_bytes(std::span(whole));
-  if (const std::optional<loadable> what = loadable_of(file)) computed([&] { forward_all(ctx, file, *what); });
+  if (const std::optional<loadable> what = loadable_of(file))
+    computed([&] { *what->config.kv_dtype == rapt::dtype::f64 ? forward_all<double>(ctx, file, *what) : forward_all<float>(ctx, file, *what); });
 }
 
 }  // namespace rapt_fuzz
