@@ -46,7 +46,7 @@ void forward_all(rapt::cpu::context& ctx, bytes file, const loadable& what) {
   for (const bool is_static : {false, true}) {
     if (!(is_static ? what.has_static : what.has_projected)) continue;
     rapt::projected_kv kv(ctx, module.config());
-    if (!accepted([&] { is_static ? rapt::load_static_kv(ctx, file, kv) : rapt::load_state(ctx, file, kv); })) continue;
+    if (!accepted_whole([&] { is_static ? rapt::load_static_kv(ctx, file, kv) : rapt::load_state(ctx, file, kv); }) || kv.batch() > 64) continue;
     computed([&] {
       std::vector<T> many(static_cast<std::size_t>(kv.batch() * width), T(0.25)), answers(static_cast<std::size_t>(kv.batch() * out));
       module.forward(ctx, rapt::view(static_cast<const T*>(many.data()), kv.batch(), 1, width), rapt::stored(kv),

@@ -54,11 +54,11 @@ void load_all(bytes file) {
   if (!accepted([&] { projected_type(ctx, config); })) return;
   if (what->num_sequences > 0) load_cache(ctx, file, *what);
   projected_type stored(ctx, config), fixed(ctx, config);
-  if (accepted([&] { rapt::load_state(ctx, file, stored); }))
+  if (accepted_whole([&] { rapt::load_state(ctx, file, stored); }))
     expect_saved_again(file, rapt::save_state(ctx, stored), "projected.");
   else
     expect(stored.empty(), "a refused load changes nothing");
-  if (accepted([&] { rapt::load_static_kv(ctx, file, fixed); }))
+  if (accepted_whole([&] { rapt::load_static_kv(ctx, file, fixed); }))
     expect_saved_again(file, rapt::save_state(ctx, fixed), "static.");
   else
     expect(fixed.empty(), "a refused load changes nothing");

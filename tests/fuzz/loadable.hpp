@@ -29,7 +29,7 @@ inline std::optional<loadable> loadable_of(bytes state) {
     for (rapt::index_t s = 0; s < all.num_sequences; ++s) all.num_tokens += file.kv_len(s);
     for (const char* group : {"static", "projected"})
       if (file.has_projected(group))
-        if (const auto shape = file.projected(group); shape.batch > 64 || shape.len > 1024) return std::nullopt;
+        if (const auto shape = file.projected(group); shape.batch * shape.len != 0 && (shape.batch > 64 || shape.len > 1024)) return std::nullopt;
     if (all.num_tokens > 1024) return std::nullopt;
     all.config.numerics.clear();
     return all;
@@ -48,6 +48,14 @@ bool accepted(Call call) {
   } catch (const rapt::config_error&) {}
   // No capacity_error: the receivers are large enough. No shape_error, range_error, state_error: those are for callers.
   return false;
+}
+
+/// As accepted(); rows of more tokens than any memory holds are refused too, where there are no rows that would take the file's bytes.
+template <class Call>
+bool accepted_whole(Call call) {
+  try {
+    return accepted(call);
+  } catch (const rapt::capacity_error&) { return false; }
 }
 
 }  // namespace rapt_fuzz

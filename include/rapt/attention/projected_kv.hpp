@@ -73,7 +73,7 @@ class basic_projected_kv {
     kv.prepare(ctx, batch, kv_len, stored_heads);
     const packed_kv& l = kv.layout_;
     const index_t size = size_of(l.type), k_row = kv_len * stored_heads * l.head_dim * size, v_row = kv_len * stored_heads * l.value_dim * size;
-    for (index_t b = 0; b < batch; ++b)
+    for (index_t b = 0; kv_len > 0 && b < batch; ++b)
       Backend::import_kv(ctx, {l, nullptr, b, 0, kv_len, const_cast<std::byte*>(static_cast<const std::byte*>(k)) + b * k_row,
                                const_cast<std::byte*>(static_cast<const std::byte*>(v)) + b * v_row});
     kv.set_extent(batch, kv_len, made_by);
@@ -111,7 +111,9 @@ class basic_projected_kv {
     if (is_static_) raise(errc::state, std::string("projected_kv: ") + call + " on static keys and values");
   }
   void grow(context& ctx, index_t batch, index_t kv_len, index_t stored_heads) {
-    const auto bytes = static_cast<std::size_t>(kv_bytes(layout_for(kv_len, stored_heads), batch));
+    // Rows without tokens are never read: a file may claim any number of them without bringing a byte.
+    const index_t num_pages = kv_len > 0 ? batch : std::min<index_t>(batch, 1);
+    const auto bytes = static_cast<std::size_t>(kv_bytes(layout_for(kv_len, stored_heads), num_pages));
     if (bytes > memory_.bytes()) memory_ = Backend::allocate(ctx, bytes), filled_ = false;
     layout_.base = memory_.data();
   }

@@ -38,10 +38,10 @@ class state_parts {
     builder_.add_projected(
         kv.is_static() ? "static" : "projected", shape, kv.made_by(),
         [this, &kv, k_row](std::span<std::byte> to) {
-          for (index_t b = 0; b < kv.batch(); ++b) kv.export_row(ctx_, b, to.data() + b * k_row, nullptr);
+          for (index_t b = 0; !to.empty() && b < kv.batch(); ++b) kv.export_row(ctx_, b, to.data() + b * k_row, nullptr);
         },
         [this, &kv, v_row](std::span<std::byte> to) {
-          for (index_t b = 0; b < kv.batch(); ++b) kv.export_row(ctx_, b, nullptr, to.data() + b * v_row);
+          for (index_t b = 0; !to.empty() && b < kv.batch(); ++b) kv.export_row(ctx_, b, nullptr, to.data() + b * v_row);
         });
   }
   void put(const basic_kv_cache<Backend>& cache) {
