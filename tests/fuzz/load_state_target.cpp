@@ -47,9 +47,10 @@ void load_cache(bits_context& ctx, bytes file, const loadable& what) {
 }
 
 void load_all(bytes file) {
+  bits_context ctx;
+  accepted([&] { rapt::load_module<float>(ctx, file); });  // of any size: the file has to bring every weight
   const std::optional<loadable> what = loadable_of(file);
   if (!what) return;
-  bits_context ctx;
   rapt::attention_config config = what->config;
   if (!accepted([&] { projected_type(ctx, config); })) return;
   if (what->num_sequences > 0) load_cache(ctx, file, *what);
@@ -62,7 +63,6 @@ void load_all(bytes file) {
     expect_saved_again(file, rapt::save_state(ctx, fixed), "static.");
   else
     expect(fixed.empty(), "a refused load changes nothing");
-  if (what->has_weights) accepted([&] { rapt::load_module<float>(ctx, file); });
 }
 
 }  // namespace
