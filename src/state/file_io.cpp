@@ -65,6 +65,7 @@ system_calls& system() {
       [](int directory, const char* from, const char* to) { return ::renameat(directory, from, directory, to); },
       [](int directory, const char* path) { return ::unlinkat(directory, path, 0); },
       [](void* to, std::size_t bytes) { return ::getrandom(to, bytes, 0); },
+      [](int fd, std::size_t bytes) { return ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0); },
   };
   return calls;
 }
@@ -80,7 +81,7 @@ descriptor::~descriptor() {
 int descriptor::release() noexcept { return std::exchange(fd_, -1); }
 
 mapping::mapping(const descriptor& file, std::size_t bytes, const std::string& path) : bytes_(bytes) {
-  void* mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  void* mapped = system().map(file.get(), bytes);
   if (mapped == MAP_FAILED) fail("could not map", path, errno);
   data_ = mapped;
 }
@@ -147,9 +148,11 @@ replacement::replacement(const std::string& path, std::uint64_t bytes) : path_(p
   try {
     if (target_exists_ && system().chmod(file_.get(), mode_) != 0) fail("could not set the mode of the new", errno);
     if (bytes > 0) {
+      // A file system may undo what it has set aside when a signal comes: under a timer this could go on forever. The writes find out too.
       int error_number = EINTR;
-      while (error_number == EINTR) error_number = system().allocate(file_.get(), static_cast<off_t>(bytes));
-      if (error_number != 0 && error_number != EOPNOTSUPP && error_number != EINVAL && error_number != ENOSYS)
+      for (int attempt = 0; attempt < 10 && error_number == EINTR; ++attempt)
+        error_number = system().allocate(file_.get(), static_cast<off_t>(bytes));
+      if (error_number != 0 && error_number != EINTR && error_number != EOPNOTSUPP && error_number != EINVAL && error_number != ENOSYS)
         fail("no room for the new", error_number);
     }
   } catch (...) {

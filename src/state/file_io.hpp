@@ -29,6 +29,7 @@ struct system_calls {
   int (*rename)(int directory, const char* from, const char* to);
   int (*unlink)(int directory, const char* path);
   ssize_t (*random)(void* to, std::size_t bytes);
+  void* (*map)(int fd, std::size_t bytes);  ///< for reading; MAP_FAILED
 };
 RAPT_API system_calls& system();
 

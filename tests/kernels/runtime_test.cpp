@@ -165,7 +165,7 @@ TEST(runtime, a_projection_is_one_launch_and_reads_nothing_but_its_operands) {
   EXPECT_NO_THROW(q.synchronize());
 }
 
-TEST(runtime, a_failed_allocation_changes_nothing_and_may_be_tried_again) {
+TEST(runtime, hostile_48_a_failed_allocation_changes_nothing_and_may_be_tried_again) {
   queue q;
   const std::size_t before = runtime::emulated::allocated_bytes();
   runtime::emulated::fail(call::allocate, 1);
@@ -176,7 +176,7 @@ TEST(runtime, a_failed_allocation_changes_nothing_and_may_be_tried_again) {
   EXPECT_EQ(error_of([&] { q.allocate(SIZE_MAX / 2); }), "cudaMalloc: out of memory");
 }
 
-TEST(runtime, after_a_failure_every_call_names_it_and_does_nothing) {
+TEST(runtime, hostile_48_after_a_failure_every_call_names_it_and_does_nothing) {
   struct {
     call kind;
     const char* message;
@@ -223,7 +223,7 @@ TEST(runtime, after_a_failure_every_call_names_it_and_does_nothing) {
   }
 }
 
-TEST(runtime, what_is_wrong_is_refused) {
+TEST(runtime, hostile_48_a_wrong_device_and_wrong_arguments_are_refused) {
   EXPECT_EQ(error_of([] { queue q(2); }), "cudaDeviceGetAttribute: invalid device ordinal");
   runtime::emulated::fail(call::create_stream);
   EXPECT_EQ(error_of([] { queue q; }), "cudaStreamCreateWithFlags: unspecified failure");
