@@ -104,23 +104,34 @@ header staged_file::read_header() {
   return index;
 }
 
-file staged_file::finish(bool map) && {
+file staged_file::finish(access how) && {
   auto contents = std::make_shared<file::impl>(file::impl{source_, std::move(index_), ours_, nullptr, {}, {}});
-  if (!input_) {
-    contents->data = bytes_.data() + data_begin_;
-  } else if (map) {
+  const auto own = [&](auto fill) {
+    contents->owned = allocate_aligned(static_cast<std::size_t>(contents->index.data_bytes()));
+    const std::span<std::byte> to(contents->owned.data(), contents->owned.bytes());
+    if (!to.empty()) fill(to);
+    contents->data = to.data();
+  };
+  if (input_ && how == access::map) {
     contents->mapped = input_->map();
     contents->data = contents->mapped.data() + data_begin_;
+  } else if (input_) {
+    own([&](std::span<std::byte> to) { input_->read(data_begin_, to); });
   } else {
-    contents->owned = allocate_aligned(static_cast<std::size_t>(contents->index.data_bytes()));
-    input_->read(data_begin_, {contents->owned.data(), contents->owned.bytes()});
-    contents->data = contents->owned.data();
+    const std::byte* const data = bytes_.data() + data_begin_;
+    if (how == access::aligned && reinterpret_cast<std::uintptr_t>(data) % 8 != 0)
+      own([&](std::span<std::byte> to) { std::memcpy(to.data(), data, to.size()); });
+    else
+      contents->data = data;
   }
   if (ours_) check_data_rules(contents->index, contents->data, where_);
   return file(std::move(contents));
 }
 
-file open(const std::string& path, const open_options& options) { return staged_file("safetensors::open: ", path).finish(options.mmap); }
+file open(const std::string& path, const open_options& options) {
+  using access = staged_file::access;
+  return staged_file("safetensors::open: ", path).finish(options.mmap ? access::map : access::read);
+}
 file parse(std::span<const std::byte> bytes) { return staged_file("safetensors::parse: ", bytes).finish(); }
 
 }  // namespace safetensors

@@ -30,8 +30,13 @@ class staged_file {
   bool is_rapt_state() const { return ours_; }
   /// "load_state: model.safetensors: "
   const std::string& where() const { return where_; }
-  /// Reads, or maps, the data and verifies what the header says of it.
-  file finish(bool map = false) &&;
+  enum class access {
+    read,
+    map,     ///< of a path; else as read
+    aligned  ///< as read; bytes in memory that do not begin on 8 bytes are copied to where each element of a state is aligned
+  };
+  /// Gets the data and verifies what the header says of it.
+  file finish(access how = access::read) &&;
 
  private:
   header read_header();

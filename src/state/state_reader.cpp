@@ -196,7 +196,7 @@ fingerprint state_reader::made_by(const std::string& what, bool has_contents) co
   return print;
 }
 
-void state_reader::read() { contents_->file = std::move(contents_->staged).finish(); }
+void state_reader::read() { contents_->file = std::move(contents_->staged).finish(safetensors::staged_file::access::aligned); }
 
 const void* state_reader::data(const std::string& tensor) const { return contents_->file->at(tensor).bytes.data(); }
 

@@ -90,6 +90,12 @@ writer::layout writer::place() const {
     describe(name, name_in_file(tensor.type), shape, tensor.num_bytes);
   }
   all.data_bytes = end;
+  // What could not be read back is not written.
+  const auto require_few = [](std::size_t count, const char* what) {
+    if (count > max_entries) raise(errc::capacity, "safetensors::writer: " + std::to_string(count) + what + "; 1000000 are the most");
+  };
+  require_few(all.order.size() + static_cast<std::size_t>(num_pads), " tensors, padding included");
+  require_few(all.order.size() + metadata_.size() + 3, " metadata entries, checksums included");
 
   // Checksums take part in the order of the keys like any other metadata.
   constexpr std::size_t none = ~std::size_t{0};

@@ -299,6 +299,18 @@ TEST_F(load_refusals, hostile_18_nan_and_infinity_are_data) {
   EXPECT_EQ(v_out, v);
 }
 
+TEST_F(load_refusals, hostile_18_nan_in_weights_keeps_its_bits) {
+  loose_state loose(rapt::save_state(ctx, some_module(ctx, 2)));
+  auto& w = loose.at("weights.w_q");
+  ASSERT_EQ(w.type, dtype::f32);
+  const std::uint32_t signalling = 0x7f800001, negative = 0xffc12345;
+  std::memcpy(w.bytes.data() + 4 * 7, &signalling, 4);
+  std::memcpy(w.bytes.data() + 4 * 11, &negative, 4);
+  const auto bytes = loose.bytes();
+  EXPECT_SAYS(safetensors::validate_finite(safetensors::parse(bytes)).message, "'weights.w_q': element 7 of ");
+  EXPECT_EQ(rapt::save_state(ctx, rapt::load_module<float>(ctx, bytes)), bytes);
+}
+
 TEST_F(load_refusals, hostile_37b_a_step_is_open) {
   rapt::basic_step<bits_backend> step = cache.begin_step({{full, 1}});
   expect_load_refused<rapt::state_error>(state);

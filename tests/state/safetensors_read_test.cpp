@@ -3,6 +3,8 @@
 #include <support/safetensors_bytes.hpp>
 #include <support/unchanged.hpp>
 
+#include <pthread.h>
+
 #include <ctime>
 
 namespace {
@@ -38,6 +40,9 @@ TEST(safetensors, hostile_02_header_length_lies) {
     EXPECT_SAYS(expect_file_refused(file_bytes(length, "{}         ")), "truncated");
   for (const std::uint64_t length : {std::uint64_t{100'000'001}, ~std::uint64_t{0}, std::uint64_t{1} << 63})
     EXPECT_SAYS(expect_file_refused(file_bytes(length, "{}")), "100000000 is the most");
+  // Nothing is taken for what the length claims.
+  const std::string claims = file_bytes(99'999'999, "{}");
+  EXPECT_LT(peak_bytes_of([&] { EXPECT_THROW(safetensors::parse(bytes_of(claims)), rapt::format_error); }), 4'096u);
 }
 
 TEST(safetensors, hostile_03_header_is_no_object) {
@@ -119,6 +124,29 @@ TEST(safetensors, hostile_10_nesting) {
   EXPECT_THROW(safetensors::parse(bytes_of(file_bytes(std::string(90'000'000, '[')))), rapt::format_error);
   EXPECT_THROW(safetensors::parse(bytes_of(file_bytes("{\"a\":{\"x\":" + std::string(90'000'000, '[') + "}"))), rapt::format_error);
   EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 5);  // of the processor, for all of them, on any machine
+}
+
+TEST(safetensors, hostile_10_nesting_takes_no_stack) {
+  const std::string bytes = file_bytes("{\"a\":{\"x\":" + std::string(1'000'000, '[') + "}");
+  struct {
+    const std::string& bytes;
+    bool refused = false;
+  } work{bytes};
+  pthread_attr_t attributes;
+  pthread_t thread;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, 256 << 10), 0);
+  const auto body = [](void* argument) -> void* {
+    auto& w = *static_cast<decltype(work)*>(argument);
+    try {
+      safetensors::parse(bytes_of(w.bytes));
+    } catch (const rapt::format_error&) { w.refused = true; }
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&thread, &attributes, body, &work), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+  EXPECT_TRUE(work.refused);
 }
 
 TEST(safetensors, hostile_11_too_many_tensors) {

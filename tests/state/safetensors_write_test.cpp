@@ -106,6 +106,65 @@ TEST(safetensors_writer, refuses_what_could_not_be_read_back) {
   EXPECT_THROW(w.to_bytes(), rapt::config_error);
 }
 
+/// A state that no reader would take is not saved.
+TEST(safetensors_writer, hostile_11_more_entries_than_could_be_read_back) {
+  const std::byte one_byte[1] = {};
+  const temporary_directory directory;
+  {
+    safetensors::writer w;  // half of these are padding
+    for (int i = 0; i < 500'000; ++i) w.add(std::to_string(i), dtype::u8, {1}, one_byte);
+    EXPECT_EQ(safetensors::parse(w.to_bytes()).size(), 999'999);
+    w.add("last", dtype::u8, {1}, one_byte);
+    EXPECT_THROW(w.to_file(directory / "state"), rapt::capacity_error);
+    EXPECT_THROW(w.to_bytes(), rapt::capacity_error);
+  }
+  safetensors::writer w;
+  w.add("a", dtype::u8, {1}, one_byte);
+  for (int i = 0; i < 999'996; ++i) w.add_metadata(std::to_string(i), "");
+  EXPECT_EQ(safetensors::parse(w.to_bytes()).num_metadata(), 1'000'000);
+  w.add_metadata("last", "");
+  EXPECT_THROW(w.to_file(directory / "state"), rapt::capacity_error);
+  EXPECT_TRUE(contents_of(directory.path()).empty());
+}
+
+/// Names and values of any text that is accepted come back; what is not UTF-8 is refused before anything is written.
+TEST(safetensors_writer, text_that_was_accepted_is_read_back) {
+  const std::string texts[] = {"",
+                               std::string("\0", 1),
+                               "\x1f\x7f",
+                               "\"\\/\b\f\n\r\t",
+                               "\xc2\x80",
+                               "\xef\xbf\xbf",
+                               "\xf4\x8f\xbf\xbf",
+                               "\xef\xbb\xbf",
+                               "\xe2\x80\xa8",
+                               "\xed\xa0\x80",
+                               "\xf4\x90\x80\x80",
+                               "\xc0\x80",
+                               "\xe0\x80\xaf",
+                               "\x80",
+                               "\xf0\x9f\x98",
+                               "rapt.header_xxh3\":\"0123456789abcdef",
+                               ",\"rapt.header_xxh3\":\"0123456789abcdef\"",
+                               "xxh3.a",
+                               "__metadata__"};
+  int accepted = 0;
+  for (const std::string& text : texts) {
+    safetensors::writer w = sample();
+    std::vector<std::byte> bytes;
+    try {
+      w.add("n" + text, dtype::u8, {7}, std::as_bytes(std::span(odd)));
+      w.add_metadata("k" + text, text);
+      bytes = w.to_bytes();
+    } catch (const rapt::config_error&) { continue; }
+    ++accepted;
+    const auto file = safetensors::parse(bytes);
+    EXPECT_EQ(file.at("n" + text).copy<std::uint8_t>(), odd) << text;
+    EXPECT_EQ(file.find_metadata("k" + text), text);
+  }
+  EXPECT_EQ(accepted, 13);
+}
+
 TEST(safetensors_writer, hostile_05_our_file_truncated_at_every_byte) {
   const std::string whole = sample_text();
   expect_all_refused<rapt::format_error>({.input_bytes = whole.size()}, whole.size(),

@@ -1,4 +1,6 @@
 // What is saved comes back, into its own place and nowhere else.
+#include <rapt/attention/config_json.hpp>
+
 #include "state_rig.hpp"
 
 namespace {
@@ -153,6 +155,51 @@ TEST(save_load, hostile_14_an_empty_cache) {
   EXPECT_TRUE(to.layer_fingerprint(0).empty());
   append_bits(ctx, to, b, 3, 1, some_fingerprint(8));
   EXPECT_EQ(b.kv_len(), 3);
+}
+
+/// However many rows a file of 1 KiB claims: they hold nothing, so they take nothing.
+TEST(save_load, hostile_14_stored_keys_without_tokens) {
+  bits_context ctx;
+  const rapt::attention_config c = small_config();
+  for (const index_t batch : {index_t{0}, index_t{1}, index_t{3}, index_t{1} << 50}) {
+    rapt::safetensors::writer w;
+    w.add("static.k", *c.kv_dtype, {batch, 0, 3, 4}, std::span<const std::byte>());
+    w.add("static.v", *c.kv_dtype, {batch, 0, 3, 5}, std::span<const std::byte>());
+    w.add_metadata("rapt.config", rapt::to_json(rapt::resolve(c)));
+    w.add_metadata("rapt.numerics", "bits-v1");
+    const auto bytes = w.to_bytes();
+    bits_projected kv(ctx, c);
+    EXPECT_LE(peak_bytes_of([&] { rapt::load_static_kv(ctx, bytes, kv); }), 2 * bytes.size() + (1 << 20)) << batch;
+    EXPECT_EQ(kv.batch(), batch);
+    EXPECT_EQ(kv.kv_len(), 0);
+    EXPECT_EQ(rapt::save_state(ctx, kv), bytes);
+  }
+}
+
+TEST(save_load, bytes_may_begin_at_any_address) {
+  bits_context ctx;
+  const bits_module module = some_module(ctx, 1);
+  bits_cache from(ctx, module.config(), small_limits);
+  bits_sequence a = from.add_sequence();
+  append_bits(ctx, from, a, 9, 1, module.fingerprint());
+  const bits_projected stored = some_projected(ctx, false, 2, 9, 3, 7, module.fingerprint());
+  const auto state = rapt::save_state(ctx, module, stored, from, a);
+  std::vector<std::byte> room(state.size() + 64);
+  for (std::size_t offset = 0; offset <= 17; ++offset) {
+    const std::span<std::byte> bytes(room.data() + offset, state.size());
+    std::copy(state.begin(), state.end(), bytes.begin());
+    bits_module loaded = some_module(ctx, 2);
+    rapt::load_state(ctx, bytes, loaded);
+    EXPECT_EQ(visible(ctx, loaded), visible(ctx, module)) << offset;
+    EXPECT_EQ(rapt::load_module<float>(ctx, bytes).fingerprint(), module.fingerprint());
+    bits_cache to(ctx, module.config(), small_limits);
+    bits_sequence b;
+    rapt::load_state(ctx, bytes, to, b);
+    EXPECT_EQ(visible(ctx, to, b), visible(ctx, from, a));
+    bits_projected keys(ctx, module.config());
+    rapt::load_state(ctx, bytes, keys);
+    EXPECT_EQ(visible(ctx, keys), visible(ctx, stored));
+  }
 }
 
 TEST(save_load, contents_of_another_order_of_operations_are_named) {

@@ -9,7 +9,7 @@
 namespace rapt {
 inline namespace v0 {
 
-/// Where a state comes from: a path, or bytes that outlive the call.
+/// Where a state comes from: a path, or bytes, beginning at any address, that outlive the call.
 class state_source {
  public:
   state_source(const char* path) : path_(path) {}
