@@ -277,6 +277,15 @@ TEST(safetensors, names_of_any_text) {
   EXPECT_TRUE(file.contains("\xc3\xa9 \xf0\x9f\x98\x80"));
 }
 
+TEST(safetensors, messages_shorten_long_names_and_hide_control_characters) {
+  const std::string bytes = file_bytes("{}");
+  const auto file = safetensors::parse(bytes_of(bytes));
+  const auto message = [&](const std::string& name) { return expect_refused<rapt::format_error>({}, [&] { file.at(name); }); };
+  EXPECT_SAYS(message(std::string(120, 'n')), "'" + std::string(120, 'n') + "'");
+  EXPECT_SAYS(message(std::string(121, 'n')), "'" + std::string(120, 'n') + "...'");
+  EXPECT_SAYS(message("a\x1f\x7f\n b"), "'a??? b'");
+}
+
 TEST(safetensors, hostile_45_use_after_move_is_a_state_error) {
   const std::string bytes = file_bytes("{}");
   auto file = safetensors::parse(bytes_of(bytes));
