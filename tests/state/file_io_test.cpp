@@ -140,6 +140,23 @@ TEST(file_io, hostile_27_symlink_planted_at_the_temporary_name) {
   expect_refused<io_error>({.directory = directory.path()}, [&] { state_of(2).to_file(directory / "state"); });
 }
 
+/// A program that the caller starts meanwhile inherits nothing; a terminal is not taken over; nobody's link or file is written through.
+TEST(file_io, files_are_opened_for_this_process_alone) {
+  const temporary_directory directory;
+  static std::vector<int> seen;
+  seen.clear();
+  {
+    const calls_guard guard;
+    static rapt::detail::system_calls real;
+    real = system();
+    system().open = [](int d, const char* path, int flags, mode_t mode) { return seen.push_back(flags), real.open(d, path, flags, mode); };
+    state_of(1).to_file(directory / "state");
+    safetensors::open(directory / "state");
+  }
+  const int writing = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, reading = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  EXPECT_EQ(seen, (std::vector<int>{O_RDONLY | O_DIRECTORY | O_CLOEXEC, writing, reading}));
+}
+
 TEST(file_io, a_file_system_that_can_not_set_room_aside_is_written_to_all_the_same) {
   const temporary_directory directory;
   const calls_guard guard;
