@@ -262,6 +262,17 @@ TEST(safetensors_writer, hostile_our_tensor_that_is_not_aligned) {
   EXPECT_SAYS(expect_file_refused(resealed(file_bytes(head, data))), "'b': its data begins at byte 4, which is no multiple of 64");
 }
 
+/// Sorting is the writer's habit; a reader finds the header's checksum wherever its key stands.
+TEST(safetensors_writer, the_checksum_of_the_header_may_be_the_first_key) {
+  std::string bytes = sample_text();
+  const std::string key = "\"rapt.header_xxh3\":\"", begin = "{\"__metadata__\":{";
+  const std::size_t at = bytes.find(key), length = key.size() + 16 + 2;
+  const std::string entry = bytes.substr(at, length);
+  ASSERT_EQ(entry.back(), ',');
+  bytes.erase(at, length).insert(bytes.find(begin) + begin.size(), entry);
+  EXPECT_EQ(safetensors::parse(bytes_of(resealed(bytes))).at("b").copy<float>(), three);
+}
+
 TEST(safetensors_writer, hostile_our_header_with_a_rule_broken) {
   const std::string good = sample_text();
   const std::string checksum_of_b = "\"xxh3.b\":\"" + hex16(XXH3_64bits(three.data(), 12)) + "\"";
