@@ -50,6 +50,15 @@ matrix_limits on_tensor_cores(index_t min_len, index_t max_len) {
           .numerics = rapt::numerics_id::sm90_mma_v1};
 }
 
+matrix_limits in_the_cpu_s_order() {
+  matrix_limits limits = on_tensor_cores(1, 40);
+  limits.numerics = rapt::numerics_id::cpu_v1;
+  return limits;
+}
+
+TEST(cuda_matrix, float_in_the_cpu_s_order) { run_cases<float>(3'000'001, in_the_cpu_s_order(), 2); }
+TEST(cuda_matrix, double_in_the_cpu_s_order) { run_cases<double>(4'000'001, in_the_cpu_s_order(), 2); }
+TEST(cuda_matrix, bf16_in_the_cpu_s_order) { run_cases<rapt::bf16>(5'000'001, in_the_cpu_s_order(), 2); }
 TEST(cuda_matrix, bf16_by_tensor_cores) { run_cases<rapt::bf16>(1, on_tensor_cores(1, 40), 1); }
 TEST(cuda_matrix, f16_by_tensor_cores) { run_cases<rapt::f16>(1'000'001, on_tensor_cores(1, 40), 1); }
 TEST(cuda_matrix, segments_by_tensor_cores) { run_cases<rapt::bf16>(2'000'001, on_tensor_cores(500, 1'100), 12); }

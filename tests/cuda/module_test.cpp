@@ -50,6 +50,45 @@ TEST(cuda_module, agrees_with_the_cpu_to_rounding_and_with_itself_to_the_bit) {
   EXPECT_EQ(r.rows.y.fetch(), whole);
 }
 
+/// Rows in two steps, those of the second one by one, through a cache.
+template <class T, class Backend>
+std::vector<T> streamed(typename Backend::context& ctx, const rapt::attention_config& config, const contract::random_weights& weights,
+                        const std::vector<T>& x, index_t len) {
+  const rapt::multi_head_attention<T, Backend> module(ctx, config, weights.views);
+  rapt::basic_kv_cache<Backend> cache(ctx, module.config(), {.max_tokens = len, .page_len = 48});
+  const auto sequence = cache.add_sequence();
+  placed_vector<T, Backend> in(ctx, x), out(ctx, std::vector<T>(static_cast<std::size_t>(len * config.output_dim)));
+  for (index_t first = 0; first < len;) {
+    const index_t count = first == 0 ? len - 3 : 1;
+    using space = typename Backend::space;
+    module.forward(ctx, rapt::tensor_view<const T, 2, space>(in.data() + first * config.model_dim, {count, config.model_dim}),
+                   rapt::append(cache, sequence), rapt::tensor_view<T, 2, space>(out.data() + first * config.output_dim, {count, config.output_dim}));
+    first += count;
+  }
+  return out.fetch();
+}
+
+TEST(cuda_module, float_and_double_have_the_cpu_s_bits) {
+  rapt::cpu::context cpu({.num_threads = 1});
+  rapt::cuda::context device;
+  for (int i = 0; i < 12; ++i) {
+    contract::random_source random(static_cast<std::uint64_t>(i));
+    const auto compare = [&](auto element) {
+      using T = decltype(element);
+      const rapt::attention_config config = contract::make_config(random, {.dims = {3, 16, 20, 300}, .max_model_dim = 30}, rapt::dtype_of<T>);
+      const contract::random_weights weights = contract::make_weights(random, config, rapt::dtype::f32);
+      const index_t len = random.pick<index_t>({5, 40, 600});
+      const std::vector<T> x = contract::random_values<T>(random, len * config.model_dim, 2);
+      EXPECT_EQ((streamed<T, rapt::cpu::backend>(cpu, config, weights, x, len)), (streamed<T, rapt::cuda::backend>(device, config, weights, x, len)))
+          << "case " << i;
+    };
+    if (i % 3 == 2)
+      compare(double{});
+    else
+      compare(float{});
+  }
+}
+
 TEST(cuda_module, a_state_goes_from_the_cpu_to_the_device_and_back) {
   rig r;
   rapt::kv_cache cache(r.cpu, r.on_cpu.config(), {.max_tokens = 200, .page_len = 64});
