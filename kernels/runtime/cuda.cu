@@ -1,6 +1,10 @@
-// runtime.hpp and launch.hpp by the CUDA runtime.
+// runtime.hpp, launch.hpp and tensor_map.hpp by the CUDA runtime.
 #include <kernels/runtime/launch.hpp>
+#include <kernels/runtime/tensor_map.hpp>
 
+#include <cuda.h>
+
+#include <cstring>
 #include <string>
 
 namespace rapt {
@@ -50,6 +54,32 @@ void destroy(event e) noexcept { cudaEventDestroy(e); }
 failure record(event e, stream s) { return said("cudaEventRecord", cudaEventRecord(e, s)); }
 failure wait(stream s, event e) { return said("cudaStreamWaitEvent", cudaStreamWaitEvent(s, e, 0)); }
 failure synchronize(event e) { return said("cudaEventSynchronize", cudaEventSynchronize(e)); }
+
+failure describe_tensor(const tensor_layout& layout, tensor_map& to) {
+  if (failure f = check_layout(layout)) return f;
+  static_assert(sizeof(CUtensorMap) == sizeof(tensor_map) && alignof(CUtensorMap) <= alignof(tensor_map));
+  // By way of the runtime, so that nothing is linked against the driver.
+  using encode = decltype(cuTensorMapEncodeTiled);
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+  const cudaError_t asked = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
+  if (failure f = said("cudaGetDriverEntryPointByVersion", asked)) return f;
+  if (found != cudaDriverEntryPointSuccess) return {errc::cuda, "cuTensorMapEncodeTiled: the driver does not have it"};
+  cuuint64_t extents[5], strides[4];
+  cuuint32_t box[5], steps[5];
+  for (int d = 0; d < layout.rank; ++d) {
+    extents[d] = static_cast<cuuint64_t>(layout.extents[d]), box[d] = static_cast<cuuint32_t>(layout.box[d]), steps[d] = 1;
+    if (d + 1 < layout.rank) strides[d] = static_cast<cuuint64_t>(layout.strides[d]) * 2;
+  }
+  CUtensorMap map;
+  // Bits are copied, so that the type need not be known.
+  const CUresult status = reinterpret_cast<encode*>(function)(
+      &map, CU_TENSOR_MAP_DATA_TYPE_UINT16, static_cast<cuuint32_t>(layout.rank), const_cast<void*>(layout.data), extents, strides, box, steps,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS) return {errc::cuda, "cuTensorMapEncodeTiled: error " + std::to_string(static_cast<int>(status))};
+  std::memcpy(&to, &map, sizeof to);
+  return {};
+}
 
 failure last_error() { return said("cudaGetLastError", cudaGetLastError()); }
 

@@ -1,6 +1,7 @@
-// runtime.hpp by an emulated device.
+// runtime.hpp and tensor_map.hpp by an emulated device.
 #include <kernels/runtime/emulated.hpp>
 #include <kernels/runtime/runtime.hpp>
+#include <kernels/runtime/tensor_map.hpp>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -268,6 +269,18 @@ failure synchronize(event e) {
   const std::lock_guard lock(d.mutex);
   d.land([&](const download& x) { return x.of == e->recorded && x.number < e->num_downloads; });
   return {};
+}
+
+failure describe_tensor(const tensor_layout& layout, tensor_map& to) {
+  if (failure f = check_layout(layout)) return f;
+  static_assert(sizeof layout <= sizeof to);
+  std::memcpy(&to, &layout, sizeof layout);
+  return {};
+}
+tensor_layout layout_of(const tensor_map& map) {
+  tensor_layout layout;
+  std::memcpy(static_cast<void*>(&layout), &map, sizeof layout);
+  return layout;
 }
 
 failure last_error() { return {}; }

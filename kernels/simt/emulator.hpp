@@ -4,6 +4,9 @@
 // `schedule`, shared memory begins as NaN, and the destination of a copy is NaN until it lands. A kernel that is right gives the same bits under
 // every schedule. Waiting fibres are on wait lists, so threads that can never go on are an empty ready list: they are reported, not hung. What is
 // wrong throws emulator_error out of launch().
+//
+// Under ThreadSanitizer each fibre is a thread to it, barriers and warp instructions order them, and the emulator's own accesses are not looked at: two
+// threads of a block that nothing orders are a race.
 #pragma once
 #include <kernels/simt/extent.hpp>
 
@@ -22,7 +25,7 @@ enum class thread_order { ascending, descending, random };
 enum class landing {
   at_issue,  ///< as early as can be
   in_order,  ///< one at each switch of threads, the oldest first
-  at_wait,   ///< not before somebody waits for it
+  at_wait,   ///< not before somebody waits for it; a tile: not before nothing else can go on
   random
 };
 
@@ -95,6 +98,33 @@ void copy_async(std::byte* destination, const std::byte* source);
 void commit_copies();
 /// Goes on when all but the thread's newest `groups` groups have landed.
 void wait_for_copies(unsigned groups);
+
+/// Barrier `id` of the block for `num_threads`: goes on when so many have come, of whom those that do not wait go on at once. Of those that wait:
+/// whether the predicate held for any of them.
+bool meet_named(unsigned id, unsigned num_threads, bool waits, bool predicate, const char* instruction);
+
+/// Barriers in shared memory (mbarrier), by address. A phase is over when `count` threads have arrived and all bytes that were expected have come.
+void init_barrier(std::uint32_t address, unsigned count);
+/// What this thread has initialised may from now on be named by copies of tiles.
+void fence_barrier_init();
+/// `bytes` more are expected in this phase, and a thread arrives.
+void arrive(std::uint32_t address, unsigned bytes);
+/// Goes on when the phase of this parity is over.
+void wait_for_phase(std::uint32_t address, unsigned parity);
+/// Makes bytes NaN.
+void poison(std::byte* data, std::size_t bytes);
+/// A tile on its way to shared memory: `land` puts it there, and then `bytes` have come to the barrier.
+void copy_tile(std::uint32_t barrier, unsigned bytes, std::function<void()> land);
+
+/// The lane that a warp elects: any, but always the same one of the same mask.
+unsigned elected_lane(std::uint32_t mask);
+
+/// What a warp has in flight on its tensor core. Each is computed, oldest first, when the warp waits for its group. The four warps of a warpgroup must
+/// issue the same ones, which `a` and `b` tell apart. These are called where a warp meets, by one lane for all.
+void issue_product(std::uint64_t a, std::uint64_t b, std::function<void()> compute);
+void fence_products();
+void commit_products();
+void wait_for_products(unsigned groups);
 
 }  // namespace emulator
 }  // namespace simt

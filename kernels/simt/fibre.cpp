@@ -4,14 +4,27 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define RAPT_ASAN_FIBRES 1
+#elif defined(__SANITIZE_THREAD__)
+#define RAPT_TSAN_FIBRES 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define RAPT_ASAN_FIBRES 1
+#elif __has_feature(thread_sanitizer)
+#define RAPT_TSAN_FIBRES 1
 #endif
 #endif
 #ifdef RAPT_ASAN_FIBRES
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef RAPT_TSAN_FIBRES
+#include <sanitizer/tsan_interface.h>
+extern "C" {
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
+}
 #endif
 
 // Saves what the System V ABI lets a callee keep, exchanges stacks and takes the other side's registers back. swapcontext would also ask the kernel
@@ -51,7 +64,18 @@ thread_local fibre* left = nullptr;  // who switched last
 
 }  // namespace
 
+fibre::~fibre() {
+#ifdef RAPT_TSAN_FIBRES
+  if (stack_) __tsan_destroy_fiber(tsan_fibre_);
+#endif
+}
+
 void fibre::start(void (*entry)()) {
+#ifdef RAPT_TSAN_FIBRES
+  // A new one each time: the old one's calls have never returned.
+  if (stack_) __tsan_destroy_fiber(tsan_fibre_);
+  tsan_fibre_ = __tsan_create_fiber(0);
+#endif
   if (!stack_) stack_.reset(new std::byte[stack_bytes]);
   bottom_ = stack_.get();
   size_ = stack_bytes;
@@ -73,7 +97,15 @@ void fibre::switch_to(fibre& to) {
 #ifdef RAPT_ASAN_FIBRES
   __sanitizer_start_switch_fiber(&shadow_, to.bottom_, to.size_);
 #endif
-  rapt_simt_switch(&stack_pointer_, to.stack_pointer_);
+#ifdef RAPT_TSAN_FIBRES
+  if (!stack_) tsan_fibre_ = __tsan_get_current_fiber();
+#endif
+  void* const there = to.stack_pointer_;
+#ifdef RAPT_TSAN_FIBRES
+  // From here on it is the other one that runs, to ThreadSanitizer: nothing that this one has written may be read.
+  __tsan_switch_to_fiber(to.tsan_fibre_, __tsan_switch_to_fiber_no_sync);
+#endif
+  rapt_simt_switch(&stack_pointer_, there);
 #ifdef RAPT_ASAN_FIBRES
   __sanitizer_finish_switch_fiber(shadow_, &left->bottom_, &left->size_);
 #endif
@@ -84,6 +116,34 @@ void fibre::entered() {
   __sanitizer_finish_switch_fiber(nullptr, &left->bottom_, &left->size_);
 #endif
 }
+
+#ifdef RAPT_TSAN_FIBRES
+void release(const void* address) { __tsan_release(const_cast<void*>(address)); }
+void acquire(const void* address) { __tsan_acquire(const_cast<void*>(address)); }
+unseen::unseen() {
+  AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+}
+unseen::~unseen() {
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+  AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+}
+looked_at::looked_at() {
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+  AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+}
+looked_at::~looked_at() {
+  AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+}
+#else
+void release(const void*) {}
+void acquire(const void*) {}
+unseen::unseen() = default;
+unseen::~unseen() = default;
+looked_at::looked_at() = default;
+looked_at::~looked_at() = default;
+#endif
 
 }  // namespace emulator
 }  // namespace simt

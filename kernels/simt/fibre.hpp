@@ -14,6 +14,7 @@ class fibre {
   fibre() = default;
   fibre(const fibre&) = delete;
   fibre& operator=(const fibre&) = delete;
+  ~fibre();
 
   /// The next switch to this fibre calls `entry`, which must not return, on a fresh stack. What was on the stack before is forgotten, not destroyed.
   void start(void (*entry)());
@@ -29,6 +30,29 @@ class fibre {
   void* shadow_ = nullptr;
   const void* bottom_ = nullptr;
   std::size_t size_ = 0;
+  void* tsan_fibre_ = nullptr;  // what ThreadSanitizer knows it by; only those that were started own theirs
+};
+
+// For ThreadSanitizer; without it these do nothing.
+
+/// What a fibre does before `release` has happened before what another one does after `acquire` of the same address.
+void release(const void* address);
+void acquire(const void* address);
+
+/// While it lives, what this fibre reads and writes is not looked at; `looked_at` is the exception within it.
+class unseen {
+ public:
+  unseen();
+  unseen(const unseen&) = delete;
+  unseen& operator=(const unseen&) = delete;
+  ~unseen();
+};
+class looked_at {
+ public:
+  looked_at();
+  looked_at(const looked_at&) = delete;
+  looked_at& operator=(const looked_at&) = delete;
+  ~looked_at();
 };
 
 }  // namespace emulator

@@ -1,4 +1,5 @@
-// mma.sync.m16n8k16: a warp multiplies 16-bit matrices on a tensor core and sums in float.
+// mma.sync: a warp multiplies matrices on a tensor core and sums in float. m16n8k16 of 16-bit elements, m16n8k8 of tf32: floats whose last 13 bits of
+// fraction are not looked at.
 #pragma once
 #include <kernels/simt/simt.hpp>
 
@@ -22,6 +23,15 @@ struct mma_b {
 /// C and D [16, 8]: element i of lane l is (l / 4 + i / 2 * 8, l % 4 * 2 + i % 2).
 struct mma_c {
   float elements[4];
+};
+
+/// A [16, 8] of floats: register i of lane l holds element (l / 4 + i % 2 * 8, l % 4 + i / 2 * 4).
+struct mma_a_tf32 {
+  std::uint32_t registers[4];
+};
+/// B [8, 8] of floats: register i of lane l holds element (l % 4 + i * 4, l / 4).
+struct mma_b_tf32 {
+  std::uint32_t registers[2];
 };
 
 #ifndef __CUDACC__
@@ -55,6 +65,27 @@ void multiply_add(mma_c& c, const mma_a& a, const mma_b& b) {
       }
   });
 }
+
+struct mma_operands_tf32 {
+  const mma_a_tf32* a;
+  const mma_b_tf32* b;
+};
+inline void multiply_add(mma_c& c, const mma_a_tf32& a, const mma_b_tf32& b) {
+  const mma_operands_tf32 in{&a, &b};
+  meet_warp(all_lanes, "mma.tf32", &in, &c, [](const warp_operands& w) {
+    tf32 rows[16][8], columns[8][8];
+    for (unsigned lane = 0; lane < warp_size; ++lane) {
+      const auto& in = *static_cast<const mma_operands_tf32*>(w.in[lane]);
+      for (unsigned i = 0; i < 4; ++i) rows[lane / 4 + i % 2 * 8][lane % 4 + i / 2 * 4].bits = in.a->registers[i];
+      for (unsigned i = 0; i < 2; ++i) columns[lane / 4][lane % 4 + i * 4].bits = in.b->registers[i];
+    }
+    for (unsigned lane = 0; lane < warp_size; ++lane)
+      for (unsigned i = 0; i < 4; ++i) {
+        float& element = static_cast<mma_c*>(w.out[lane])->elements[i];
+        element = add_products(hopper, rows[lane / 4 + i / 2 * 8], columns[lane % 4 * 2 + i % 2], 8, element);
+      }
+  });
+}
 }  // namespace emulator
 #endif
 
@@ -73,6 +104,17 @@ RAPT_DEVICE void multiply_add(mma_c& c, const mma_a& a, const mma_b& b) {
                  : "r"(a.registers[0]), "r"(a.registers[1]), "r"(a.registers[2]), "r"(a.registers[3]), "r"(b.registers[0]), "r"(b.registers[1]));
 #else
   emulator::multiply_add<T>(c, a, b);
+#endif
+}
+
+/// c += a * b in tf32.
+RAPT_DEVICE void multiply_add_tf32(mma_c& c, const mma_a_tf32& a, const mma_b_tf32& b) {
+#ifdef __CUDACC__
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c.elements[0]), "+f"(c.elements[1]), "+f"(c.elements[2]), "+f"(c.elements[3])
+               : "r"(a.registers[0]), "r"(a.registers[1]), "r"(a.registers[2]), "r"(a.registers[3]), "r"(b.registers[0]), "r"(b.registers[1]));
+#else
+  emulator::multiply_add(c, a, b);
 #endif
 }
 

@@ -44,8 +44,14 @@ constexpr unpacked unpack(f16 x) { return unpack<5, 10>(x.bits); }
 constexpr unpacked unpack(bf16 x) { return unpack<8, 7>(x.bits); }
 constexpr unpacked unpack(float x) { return unpack<8, 23>(std::bit_cast<std::uint32_t>(x)); }
 
+/// The first 19 bits of a float.
+struct tf32 {
+  std::uint32_t bits;
+};
+constexpr unpacked unpack(tf32 x) { return unpack<8, 10>(x.bits >> 13); }
+
 template <class T>
-constexpr int fraction_bits_of = std::is_same_v<T, f16> ? 10 : 7;
+constexpr int fraction_bits_of = std::is_same_v<T, bf16> ? 7 : 10;
 
 /// magnitude * 2^exponent, cut off to a float's precision.
 constexpr float truncated(bool negative, std::uint64_t magnitude, int exponent) {

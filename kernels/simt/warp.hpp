@@ -75,6 +75,18 @@ RAPT_DEVICE std::uint32_t ballot(bool predicate, std::uint32_t mask = all_lanes)
 #endif
 }
 
+/// True in one lane of the warp, which of them is the hardware's choice. All lanes come together. sm_90.
+RAPT_DEVICE bool is_elected() {
+#ifdef __CUDACC__
+  int elected;
+  asm volatile("{ .reg .pred p; elect.sync _|p, 0xffffffff; selp.s32 %0, 1, 0, p; }" : "=r"(elected)::"memory");
+  return elected != 0;
+#else
+  sync_warp();
+  return lane_idx() == emulator::elected_lane(all_lanes);
+#endif
+}
+
 /// The lowest lane of a ballot that is not empty.
 RAPT_DEVICE int first_lane(std::uint32_t votes) {
 #ifdef __CUDACC__
