@@ -4,6 +4,12 @@
 //        conformance OUT --sweep S also those of exp2 over [-2, -1), as differences in ulp from the nearest float: 2^23 bytes
 //        conformance A B           compares two such files
 //        conformance --hashes A    prints a hash of each probe's answers, as JSON: what tests/kernels compares the emulator with
+//
+// For devices, RAPT_SM_90A says that it is compiled for sm_90a, whose instructions have probes of their own; the emulator has all.
+#if !defined(__CUDACC__) || defined(RAPT_SM_90A)
+#define RAPT_HOPPER_PROBES 1
+#include <bench/gpu/hopper_probes.hpp>
+#endif
 #include <bench/gpu/probes.hpp>
 
 #include <algorithm>
@@ -71,7 +77,11 @@ int main(int argc, char** argv) {
     }
     if (first == "--hashes") return print_hashes(read_records(second)), 0;
     if (argc == 3) return compare(read_records(argv[1]), read_records(argv[2]));
-    write_records(argv[1], run_probes());
+    records all = run_probes();
+#ifdef RAPT_HOPPER_PROBES
+    all.merge(run_hopper_probes());
+#endif
+    write_records(argv[1], all);
     if (second == "--sweep") write_sweep(argv[3]);
     return 0;
   } catch (const std::exception& e) {

@@ -147,85 +147,91 @@ constexpr const char* kind_names[] = {"integers",     "normal",    "spread", "wi
                                       "large_addend", "subnormal", "zeros",  "special",     "overflowing", "any_bits"};
 constexpr int num_kinds = 12;
 
+inline float scaled(generator& random, int low, int high) {
+  const int exponent = random.between(low, high);
+  return std::ldexp(random.normal(), exponent);
+}
+/// An element of an operand.
 template <class T>
-mma_case random_case(kind k, generator& random) {
+T random_element(kind k, generator& random) {
   constexpr bool half = std::is_same_v<T, f16>;
-  const auto scaled = [&](int low, int high) {
-    const int exponent = random.between(low, high);
-    return std::ldexp(random.normal(), exponent);
-  };
   const auto any_finite = [&] {
     T x;
     do x.bits = static_cast<std::uint16_t>(random.bits());
     while (!(std::fabs(static_cast<float>(x)) < simt::infinity));
     return x;
   };
-  const auto element = [&]() -> T {
-    switch (k) {
-      case kind::integers:
-        return T(static_cast<float>(random.between(-32, 32)));
-      case kind::normal:
-      case kind::cancelling:
-        return T(random.normal());
-      case kind::spread:
-        return T(scaled(-4, 4));
-      case kind::wide_spread:
-        return T(scaled(-14, 12));
-      case kind::small_products:
-        return T(scaled(-8, -4));
-      case kind::large_addend:
-        return T(scaled(-2, 2));
-      case kind::subnormal:
-        return T(half ? scaled(-26, -13) : scaled(-70, -60));
-      case kind::zeros:
-        return random.between(0, 2) == 0 ? T(scaled(-6, 6)) : T(random.between(0, 1) == 0 ? 0.0f : -0.0f);
-      case kind::special: {
-        const int which = random.between(0, 40);
-        return which == 0   ? T(simt::infinity)
-               : which == 1 ? T(-simt::infinity)
-               : which == 2 ? T(std::nanf(""))
-               : which < 8  ? T(0.0f)
-                            : T(random.normal());
-      }
-      case kind::overflowing:
-        return T(half ? scaled(10, 14) : scaled(58, 63));
-      case kind::any_bits:
-        return any_finite();
+  switch (k) {
+    case kind::integers:
+      return T(static_cast<float>(random.between(-32, 32)));
+    case kind::normal:
+    case kind::cancelling:
+      return T(random.normal());
+    case kind::spread:
+      return T(scaled(random, -4, 4));
+    case kind::wide_spread:
+      return T(scaled(random, -14, 12));
+    case kind::small_products:
+      return T(scaled(random, -8, -4));
+    case kind::large_addend:
+      return T(scaled(random, -2, 2));
+    case kind::subnormal:
+      return T(half ? scaled(random, -26, -13) : scaled(random, -70, -60));
+    case kind::zeros:
+      return random.between(0, 2) == 0 ? T(scaled(random, -6, 6)) : T(random.between(0, 1) == 0 ? 0.0f : -0.0f);
+    case kind::special: {
+      const int which = random.between(0, 40);
+      return which == 0   ? T(simt::infinity)
+             : which == 1 ? T(-simt::infinity)
+             : which == 2 ? T(std::nanf(""))
+             : which < 8  ? T(0.0f)
+                          : T(random.normal());
     }
-    return T();
-  };
-  const auto addend = [&]() -> float {
-    switch (k) {
-      case kind::integers:
-        return static_cast<float>(random.between(-1000, 1000));
-      case kind::small_products:
-        return scaled(0, 3);
-      case kind::large_addend:
-        return scaled(10, 28);
-      case kind::subnormal:
-        return half ? scaled(-50, -24) : scaled(-149, -120);
-      case kind::zeros:
-        return random.between(0, 1) == 0 ? scaled(-40, 4) : random.between(0, 1) == 0 ? 0.0f : -0.0f;
-      case kind::special: {
-        const int which = random.between(0, 20);
-        return which == 0 ? simt::infinity : which == 1 ? -simt::infinity : which == 2 ? std::nanf("") : random.normal();
-      }
-      case kind::overflowing:
-        return half ? random.normal() : scaled(125, 127);
-      case kind::any_bits: {
-        const float x = float_from(random.bits());
-        return std::fabs(x) < simt::infinity ? x : 1.0f;
-      }
-      default:
-        return scaled(-3, 3);
+    case kind::overflowing:
+      return T(half ? scaled(random, 10, 14) : scaled(random, 58, 63));
+    case kind::any_bits:
+      return any_finite();
+  }
+  return T();
+}
+/// What products are added to.
+template <class T>
+float random_addend(kind k, generator& random) {
+  constexpr bool half = std::is_same_v<T, f16>;
+  switch (k) {
+    case kind::integers:
+      return static_cast<float>(random.between(-1000, 1000));
+    case kind::small_products:
+      return scaled(random, 0, 3);
+    case kind::large_addend:
+      return scaled(random, 10, 28);
+    case kind::subnormal:
+      return half ? scaled(random, -50, -24) : scaled(random, -149, -120);
+    case kind::zeros:
+      return random.between(0, 1) == 0 ? scaled(random, -40, 4) : random.between(0, 1) == 0 ? 0.0f : -0.0f;
+    case kind::special: {
+      const int which = random.between(0, 20);
+      return which == 0 ? simt::infinity : which == 1 ? -simt::infinity : which == 2 ? std::nanf("") : random.normal();
     }
-  };
+    case kind::overflowing:
+      return half ? random.normal() : scaled(random, 125, 127);
+    case kind::any_bits: {
+      const float x = float_from(random.bits());
+      return std::fabs(x) < simt::infinity ? x : 1.0f;
+    }
+    default:
+      return scaled(random, -3, 3);
+  }
+}
+
+template <class T>
+mma_case random_case(kind k, generator& random) {
   mma_case c{};
   T a[16][16], b[16][8];
   for (auto& row : a)
-    for (T& x : row) x = element();
+    for (T& x : row) x = random_element<T>(k, random);
   for (auto& row : b)
-    for (T& x : row) x = element();
+    for (T& x : row) x = random_element<T>(k, random);
   for (unsigned lane = 0; lane < 32; ++lane) {
     const unsigned major = lane / 4, minor = lane % 4 * 2;
     for (unsigned i = 0; i < 4; ++i) {
@@ -235,7 +241,7 @@ mma_case random_case(kind k, generator& random) {
       float sum = 0;
       if (k == kind::cancelling)
         for (unsigned x = 0; x < 16; ++x) sum -= static_cast<float>(a[row][x]) * static_cast<float>(b[x][column]);
-      c.c[lane].elements[i] = k == kind::cancelling ? sum : addend();
+      c.c[lane].elements[i] = k == kind::cancelling ? sum : random_addend<T>(k, random);
     }
     for (unsigned i = 0; i < 2; ++i) c.b[lane].registers[i] = b[minor + i * 8][major].bits | std::uint32_t{b[minor + i * 8 + 1][major].bits} << 16;
   }

@@ -1,5 +1,5 @@
-// Barriers for some threads of a block: the numbered ones of the hardware, and those in shared memory (mbarrier), which also count the bytes of copies.
-// sm_90.
+// Barriers for some threads of a block: the numbered ones of the hardware, and those in shared memory (mbarrier), which also count the bytes of
+// copies. sm_90.
 #pragma once
 #include <kernels/simt/simt.hpp>
 
@@ -41,8 +41,8 @@ RAPT_DEVICE bool any_named(unsigned num_threads, bool predicate) {
 #endif
 }
 
-/// In shared memory. Its phases have parities 0, 1, 0, ...; each is over when as many threads have arrived as it counts and all bytes that they said to
-/// expect have been copied. What a thread wrote before it arrived is seen by those that have waited for the phase.
+/// In shared memory. Its phases have parities 0, 1, 0, ...; each is over when as many threads have arrived as it counts and all bytes that they said
+/// to expect have been copied. What a thread wrote before it arrived is seen by those that have waited for the phase.
 struct alignas(8) phase_barrier {
   std::uint64_t state;
 };
@@ -80,10 +80,10 @@ RAPT_DEVICE void arrive_expecting(phase_barrier& b, unsigned bytes) {
 /// Waits until the phase of this parity is over. Of a barrier that nobody has used the phase before the first one, of parity 1, is.
 RAPT_DEVICE void wait(phase_barrier& b, unsigned parity) {
 #ifdef __CUDACC__
-  asm volatile(
-      "{ .reg .pred over; again: mbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1; @over bra done; bra again; done: }" ::"r"(shared_address(&b)),
-      "r"(parity)
-      : "memory");
+  asm volatile("{ .reg .pred over; again: mbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1; @over bra done; bra again; done: }" ::"r"(
+                   shared_address(&b)),
+               "r"(parity)
+               : "memory");
 #else
   emulator::wait_for_phase(shared_address(&b), parity);
 #endif

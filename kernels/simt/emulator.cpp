@@ -244,7 +244,8 @@ class block {
 
   bool meet_named(unsigned id, unsigned num_threads, bool waits, bool predicate, const char* instruction) {
     if (id == 0 || id >= num_named_barriers) fail(instruction, "there are barriers 1 to 15, and 0 is sync_threads");
-    if (num_threads == 0 || num_threads % warp_size != 0 || num_threads > threads_.size()) fail(instruction, "the number of threads is no whole warps of the block");
+    if (num_threads == 0 || num_threads % warp_size != 0 || num_threads > threads_.size())
+      fail(instruction, "the number of threads is no whole warps of the block");
     named_barrier& b = named_[id];
     if (b.arrived != 0 && b.num_threads != num_threads) fail(instruction, "others have come to this barrier for another number of threads");
     const void* const token = b.meets.token();
@@ -301,10 +302,10 @@ class block {
     acquire(&b);
   }
   void poison(std::byte* data, std::size_t bytes) {
-  const unseen u;
-  std::memset(data, nan_byte, bytes);
-}
-void copy_tile(std::uint32_t barrier, unsigned bytes, std::function<void()> land) {
+    const unseen u;
+    std::memset(data, nan_byte, bytes);
+  }
+  void copy_tile(std::uint32_t barrier, unsigned bytes, std::function<void()> land) {
     if (!barrier_at(barrier, "cp.async.bulk").fenced) fail("cp.async.bulk", "the barrier's initialisation is not fenced");
     tiles_.push_back({barrier, bytes, std::move(land)});
     if (current_schedule.copies == landing::at_issue) land_tile(tiles_.size() - 1);

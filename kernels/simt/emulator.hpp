@@ -5,8 +5,8 @@
 // every schedule. Waiting fibres are on wait lists, so threads that can never go on are an empty ready list: they are reported, not hung. What is
 // wrong throws emulator_error out of launch().
 //
-// Under ThreadSanitizer each fibre is a thread to it, barriers and warp instructions order them, and the emulator's own accesses are not looked at: two
-// threads of a block that nothing orders are a race.
+// Under ThreadSanitizer each fibre is a thread to it, barriers and warp instructions order them, and the emulator's own accesses are not looked at:
+// two threads of a block that nothing orders are a race.
 #pragma once
 #include <kernels/simt/extent.hpp>
 
@@ -119,8 +119,8 @@ void copy_tile(std::uint32_t barrier, unsigned bytes, std::function<void()> land
 /// The lane that a warp elects: any, but always the same one of the same mask.
 unsigned elected_lane(std::uint32_t mask);
 
-/// What a warp has in flight on its tensor core. Each is computed, oldest first, when the warp waits for its group. The four warps of a warpgroup must
-/// issue the same ones, which `a` and `b` tell apart. These are called where a warp meets, by one lane for all.
+/// What a warp has in flight on its tensor core. Each is computed, oldest first, when the warp waits for its group. The four warps of a warpgroup
+/// must issue the same ones, which `a` and `b` tell apart. These are called where a warp meets, by one lane for all.
 void issue_product(std::uint64_t a, std::uint64_t b, std::function<void()> compute);
 void fence_products();
 void commit_products();

@@ -1,8 +1,8 @@
 // Tiles of a tensor from global to shared memory by the copy engine (TMA, cp.async.bulk.tensor): one thread issues, a phase_barrier counts the bytes.
 // sm_90.
 //
-// A tile lies in shared memory in rows of 128 bytes, whose eight 16-byte chunks are exchanged by the row's number: chunk c of row r is at c ^ r % 8, as
-// wgmma reads it. Coordinates beyond the tensor, negative ones too, give zeros.
+// A tile lies in shared memory in rows of 128 bytes, whose eight 16-byte chunks are exchanged by the row's number: chunk c of row r is at c ^ r % 8,
+// as wgmma reads it. Coordinates beyond the tensor, negative ones too, give zeros.
 #pragma once
 #include <kernels/runtime/tensor_map.hpp>
 #include <kernels/simt/barrier.hpp>
@@ -52,18 +52,19 @@ inline void land_tile(const runtime::tensor_layout& t, std::uint32_t destination
 }  // namespace emulator
 #endif
 
-/// Starts a copy of the tile whose first element is at the coordinates, innermost first. Its bytes, with those of the zeros, come to the barrier, which
-/// this or another thread has told to expect them. Nobody may touch the destination, which is aligned to swizzle_bytes, before its phase is over.
+/// Starts a copy of the tile whose first element is at the coordinates, innermost first. Its bytes, with those of the zeros, come to the barrier,
+/// which this or another thread has told to expect them. Nobody may touch the destination, which is aligned to swizzle_bytes, before its phase is
+/// over.
 template <class... Coordinates>
 RAPT_DEVICE void copy_tile(void* destination, const tensor_map& map, phase_barrier& barrier, Coordinates... coordinates) {
   constexpr int rank = sizeof...(Coordinates);
   static_assert(rank >= 2 && rank <= 5);
   const int at[rank] = {coordinates...};
 #ifdef __CUDACC__
-#define RAPT_COPY_TILE(dim, list, ...)                                                                                           \
-  asm volatile("cp.async.bulk.tensor." dim ".shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {" list "}], [%2];" ::"r"( \
-                   shared_address(destination)),                                                                                 \
-               "l"(&map), "r"(shared_address(&barrier)), __VA_ARGS__                                                             \
+#define RAPT_COPY_TILE(dim, list, ...)                                                                              \
+  asm volatile("cp.async.bulk.tensor." dim ".shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {" list \
+               "}], [%2];" ::"r"(shared_address(destination)),                                                      \
+               "l"(&map), "r"(shared_address(&barrier)), __VA_ARGS__                                                \
                : "memory")
   if constexpr (rank == 2) RAPT_COPY_TILE("2d", "%3, %4", "r"(at[0]), "r"(at[1]));
   if constexpr (rank == 3) RAPT_COPY_TILE("3d", "%3, %4, %5", "r"(at[0]), "r"(at[1]), "r"(at[2]));

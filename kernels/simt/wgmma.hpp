@@ -1,8 +1,8 @@
 // wgmma.m64nNk16: a warpgroup, four warps from a multiple of four on, multiplies 16-bit matrices and sums in float, asynchronously. sm_90a.
 //
-// Between the issue of a product and the wait for its group nobody may touch its accumulators, change its registers of A or overwrite its shared memory.
-// The emulator computes a warp's quarter when that warp waits, from what is in shared memory then; until then accumulators hold a poison, and what has
-// changed one of them, or registers of A, is an error.
+// Between the issue of a product and the wait for its group nobody may touch its accumulators, change its registers of A or overwrite its shared
+// memory. The emulator computes a warp's quarter when that warp waits, from what is in shared memory then; until then accumulators hold a poison, and
+// what has changed one of them, or registers of A, is an error.
 #pragma once
 #include <kernels/simt/mma.hpp>
 #include <kernels/simt/tensor_copy.hpp>
@@ -14,7 +14,7 @@
 #include <array>
 #include <bit>
 #include <memory>
-#include <vector>
+#include <utility>
 #endif
 
 namespace rapt {
@@ -27,8 +27,8 @@ constexpr unsigned warpgroup_size = 128;
 struct matrix_descriptor {
   std::uint64_t bits;
 };
-/// From the address of the first element. `group_bytes`: between 64 rows, or columns, and the next 64 where a line of shared memory runs along them (B of
-/// multiply_registers); of no meaning where it runs along k. Eight lines are 1024 bytes apart from the next eight.
+/// From the address of the first element. `group_bytes`: between 64 rows, or columns, and the next 64 where a line of shared memory runs along them
+/// (B of multiply_registers); of no meaning where it runs along k. Eight lines are 1024 bytes apart from the next eight.
 RAPT_DEVICE matrix_descriptor describe_matrix(const void* first, std::uint32_t group_bytes = 16) {
   return {static_cast<std::uint64_t>(shared_address(first) >> 4 & 0x3fffu) | static_cast<std::uint64_t>(group_bytes >> 4 & 0x3fffu) << 16 |
           static_cast<std::uint64_t>(swizzle_bytes >> 4) << 32 | std::uint64_t{1} << 62};
@@ -154,11 +154,11 @@ template <class T, int N>
 RAPT_DEVICE void multiply_shared(float (&acc)[N / 2], matrix_descriptor a, matrix_descriptor b, bool adds) {
   static_assert((std::is_same_v<T, f16> || std::is_same_v<T, bf16>)&&is_wgmma_width(N));
 #ifdef __CUDACC__
-#define RAPT_WGMMA(n, eights, ...)                         \
-  if constexpr (N == n && std::is_same_v<T, f16>)          \
-    RAPT_WGMMA_SHARED(n, eights, "f16", __VA_ARGS__);      \
-  else if constexpr (N == n && std::is_same_v<T, bf16>)    \
-    RAPT_WGMMA_SHARED(n, eights, "bf16", __VA_ARGS__)
+#define RAPT_WGMMA(n, eights, ...)                      \
+  if constexpr (N == n && std::is_same_v<T, f16>)       \
+    RAPT_WGMMA_SHARED(n, eights, "f16", __VA_ARGS__);   \
+  else if constexpr (N == n && std::is_same_v<T, bf16>) \
+  RAPT_WGMMA_SHARED(n, eights, "bf16", __VA_ARGS__)
   RAPT_WGMMA(64, 4, "32", "33", "34");
   RAPT_WGMMA(80, 5, "40", "41", "42");
   RAPT_WGMMA(96, 6, "48", "49", "50");
@@ -178,11 +178,11 @@ template <class T, int N>
 RAPT_DEVICE void multiply_registers(float (&acc)[N / 2], const mma_a& a, matrix_descriptor b, bool adds) {
   static_assert((std::is_same_v<T, f16> || std::is_same_v<T, bf16>)&&is_wgmma_width(N));
 #ifdef __CUDACC__
-#define RAPT_WGMMA(n, eights, ...)                         \
-  if constexpr (N == n && std::is_same_v<T, f16>)          \
-    RAPT_WGMMA_REGISTERS(n, eights, "f16", __VA_ARGS__);   \
-  else if constexpr (N == n && std::is_same_v<T, bf16>)    \
-    RAPT_WGMMA_REGISTERS(n, eights, "bf16", __VA_ARGS__)
+#define RAPT_WGMMA(n, eights, ...)                       \
+  if constexpr (N == n && std::is_same_v<T, f16>)        \
+    RAPT_WGMMA_REGISTERS(n, eights, "f16", __VA_ARGS__); \
+  else if constexpr (N == n && std::is_same_v<T, bf16>)  \
+  RAPT_WGMMA_REGISTERS(n, eights, "bf16", __VA_ARGS__)
   RAPT_WGMMA(64, 4, "32", "33", "34", "35", "36", "37");
   RAPT_WGMMA(80, 5, "40", "41", "42", "43", "44", "45");
   RAPT_WGMMA(96, 6, "48", "49", "50", "51", "52", "53");
@@ -197,8 +197,8 @@ RAPT_DEVICE void multiply_registers(float (&acc)[N / 2], const mma_a& a, matrix_
 #endif
 }
 
-/// The registers that each thread of the warpgroup has from here on: less than at the launch, or more, once others have given theirs up. A multiple of 8
-/// within 24 to 240. The kernel's bounds name one block on a multiprocessor.
+/// The registers that each thread of the warpgroup has from here on: less than at the launch, or more, once others have given theirs up. A multiple
+/// of 8 within 24 to 240. The kernel's bounds name one block on a multiprocessor.
 template <int Registers>
 RAPT_DEVICE void give_up_registers() {
   static_assert(Registers >= 24 && Registers <= 240 && Registers % 8 == 0);

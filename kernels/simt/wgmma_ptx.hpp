@@ -25,8 +25,7 @@
 #define RAPT_PTX_EIGHTS_11 RAPT_PTX_EIGHTS_8 ", " RAPT_PTX_64 ", " RAPT_PTX_72 ", " RAPT_PTX_80
 #define RAPT_PTX_EIGHTS_12 RAPT_PTX_EIGHTS_11 ", " RAPT_PTX_88
 #define RAPT_PTX_EIGHTS_16 RAPT_PTX_EIGHTS_12 ", " RAPT_PTX_96 ", " RAPT_PTX_104 ", " RAPT_PTX_112 ", " RAPT_PTX_120
-#define RAPT_BOUND_8(d, i) \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define RAPT_BOUND_8(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define RAPT_BOUND_EIGHTS_4(d) RAPT_BOUND_8(d, 0), RAPT_BOUND_8(d, 8), RAPT_BOUND_8(d, 16), RAPT_BOUND_8(d, 24)
 #define RAPT_BOUND_EIGHTS_5(d) RAPT_BOUND_EIGHTS_4(d), RAPT_BOUND_8(d, 32)
 #define RAPT_BOUND_EIGHTS_6(d) RAPT_BOUND_EIGHTS_5(d), RAPT_BOUND_8(d, 40)
@@ -37,13 +36,13 @@
 #define RAPT_BOUND_EIGHTS_16(d) RAPT_BOUND_EIGHTS_12(d), RAPT_BOUND_8(d, 96), RAPT_BOUND_8(d, 104), RAPT_BOUND_8(d, 112), RAPT_BOUND_8(d, 120)
 
 // n columns, a quarter as many accumulators: n / 16 eights. %n0 to %n5: the first operands after the accumulators.
-#define RAPT_WGMMA_SHARED(n, eights, type, n0, n1, n2)                                                                                  \
-  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" n2 ", 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type               \
-               " {" RAPT_PTX_EIGHTS_##eights "}, %" n0 ", %" n1 ", p, 1, 1, 0, 0; }"                                                    \
-               : RAPT_BOUND_EIGHTS_##eights(acc)                                                                                        \
+#define RAPT_WGMMA_SHARED(n, eights, type, n0, n1, n2)                                                                    \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" n2 ", 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type \
+               " {" RAPT_PTX_EIGHTS_##eights "}, %" n0 ", %" n1 ", p, 1, 1, 0, 0; }"                                      \
+               : RAPT_BOUND_EIGHTS_##eights(acc)                                                                          \
                : "l"(a.bits), "l"(b.bits), "r"(static_cast<int>(adds)))
-#define RAPT_WGMMA_REGISTERS(n, eights, type, n0, n1, n2, n3, n4, n5)                                                                   \
-  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" n5 ", 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type               \
-               " {" RAPT_PTX_EIGHTS_##eights "}, {%" n0 ", %" n1 ", %" n2 ", %" n3 "}, %" n4 ", p, 1, 1, 1; }"                          \
-               : RAPT_BOUND_EIGHTS_##eights(acc)                                                                                        \
+#define RAPT_WGMMA_REGISTERS(n, eights, type, n0, n1, n2, n3, n4, n5)                                                     \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" n5 ", 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type \
+               " {" RAPT_PTX_EIGHTS_##eights "}, {%" n0 ", %" n1 ", %" n2 ", %" n3 "}, %" n4 ", p, 1, 1, 1; }"            \
+               : RAPT_BOUND_EIGHTS_##eights(acc)                                                                          \
                : "r"(a.registers[0]), "r"(a.registers[1]), "r"(a.registers[2]), "r"(a.registers[3]), "l"(b.bits), "r"(static_cast<int>(adds)))
