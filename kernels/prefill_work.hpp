@@ -1,4 +1,4 @@
-// What blocks of prefill work on: tiles of 128 queries of a head, drawn by number.
+// What blocks of prefill work on: tiles of so many queries of a head, drawn by number.
 //
 // Lengths lie in device memory, so a number is found among the sequences by a warp: a prefix sum over their tiles, 32 sequences at a time.
 #pragma once
@@ -32,9 +32,9 @@ RAPT_DEVICE tile_limits limits_of(const row_ranges& ranges, int first_row, int n
 }
 
 /// Query tiles of sequence `idx`, for one head; 0 beyond the last.
-template <class T>
+template <int Rows, class T>
 RAPT_DEVICE int row_tiles(const attention_problem<T>& p, int idx) {
-  return idx < p.num_sequences ? (p.sequences[idx].q_len + prefill_rows - 1) / prefill_rows : 0;
+  return idx < p.num_sequences ? (p.sequences[idx].q_len + Rows - 1) / Rows : 0;
 }
 
 /// The sum over lanes up to this one. The whole warp calls it.
@@ -47,37 +47,37 @@ RAPT_DEVICE int sum_up_to_lane(int x) {
 }
 
 /// Query tiles of the launch. The whole warp calls it.
-template <class T>
+template <int Rows = prefill_rows, class T>
 RAPT_DEVICE int num_query_tiles(const attention_problem<T>& p) {
   int total = 0;
   for (int first = 0; first < p.num_sequences; first += 32)
-    total += simt::shuffle(sum_up_to_lane(row_tiles(p, first + static_cast<int>(simt::lane_idx()))), 31);
+    total += simt::shuffle(sum_up_to_lane(row_tiles<Rows>(p, first + static_cast<int>(simt::lane_idx()))), 31);
   return total * p.num_heads;
 }
 
 /// Tile `number` of a sequence. Causal attention takes the longest tiles of all heads first: else a block that begins the longest one of the last
 /// head is still at it when the others have run out of work. Otherwise the tiles of a head come together: its keys then stay in the second-level
 /// cache.
-template <class T>
+template <int Rows, class T>
 RAPT_DEVICE query_tile query_tile_of(const attention_problem<T>& p, int sequence_idx, int number) {
   query_tile tile;
   tile.sequence_idx = sequence_idx;
   tile.s = p.sequences[sequence_idx];
-  const int tiles = row_tiles(p, sequence_idx);
+  const int tiles = row_tiles<Rows>(p, sequence_idx);
   const bool causal = p.window_right != no_window;
   const int row_tile = causal ? tiles - 1 - number / p.num_heads : number % tiles;
   tile.head = causal ? number % p.num_heads : number / tiles;
   tile.kv_head = p.kv_head_of(tile.head);
-  tile.first_query = row_tile * prefill_rows;
+  tile.first_query = row_tile * Rows;
   tile.ranges = ranges_of(p, tile.s, tile.first_query);
-  const int rows = tile.s.q_len - tile.first_query < prefill_rows ? tile.s.q_len - tile.first_query : prefill_rows;
+  const int rows = tile.s.q_len - tile.first_query < Rows ? tile.s.q_len - tile.first_query : Rows;
   tile.first_tile = tile.ranges.of(0).first / prefill_keys;
   tile.last_tile = (tile.ranges.of(rows - 1).last + prefill_keys - 1) / prefill_keys;
   return tile;
 }
 
 /// Draws the next number and writes its tile. The whole warp calls it.
-template <class T>
+template <int Rows = prefill_rows, class T>
 RAPT_DEVICE void draw(const attention_problem<T>& p, unsigned* counter, int num_tiles, query_tile& tile) {
   const auto lane = static_cast<int>(simt::lane_idx());
   int number = 0;
@@ -92,9 +92,9 @@ RAPT_DEVICE void draw(const attention_problem<T>& p, unsigned* counter, int num_
     return;
   }
   for (int first = 0;; first += 32) {
-    const int tiles = row_tiles(p, first + lane) * p.num_heads, end = sum_up_to_lane(tiles);
+    const int tiles = row_tiles<Rows>(p, first + lane) * p.num_heads, end = sum_up_to_lane(tiles);
     if (const std::uint32_t lanes = simt::ballot(number < end); lanes != 0) {
-      if (lane == simt::first_lane(lanes)) tile = query_tile_of(p, first + lane, number - (end - tiles));
+      if (lane == simt::first_lane(lanes)) tile = query_tile_of<Rows>(p, first + lane, number - (end - tiles));
       return;
     }
     number -= simt::shuffle(end, 31);

@@ -1,0 +1,68 @@
+// The launch of the Hopper kernel: which problems it serves, and what the copy engine is told of their tensors.
+#pragma once
+#include <kernels/attention_check.hpp>
+#include <kernels/hopper_prefill.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace kernels {
+
+/// Rows of the tensors: of each sequence's part where outer_stride says that these have parts, or of all sequences together. Nothing behind them is
+/// read.
+struct tensor_rows {
+  index_t q = 0, kv = 0;
+};
+
+/// Whether attend_hopper serves a problem, on a device of sm_90: scores are not changed, and hidden by ranges alone; no sinks, no pages; rows are
+/// whole 16 bytes.
+template <class T>
+bool serves_hopper(const attention_problem<T>& p) {
+  return !changes_scores(p) && ranges_decide(p) && p.sink_logits_log2 == nullptr && p.page_table == nullptr && is_by_chunks(p.q, p.head_dim) &&
+         is_by_chunks(p.k, p.head_dim) && is_by_chunks(p.v, p.value_dim) && is_by_chunks(p.out, p.value_dim);
+}
+
+/// Tiles of `box_rows` rows and 64 elements: [outer][head][row][element].
+template <class T>
+simt::tensor_map tensor_map_of(const heads_view<const T>& x, index_t num_outer, index_t rows, int num_heads, int dim, int box_rows) {
+  // A dimension of extent 1 has any stride.
+  const auto stride = [](index_t s, index_t extent) { return extent > 1 ? s : 8; };
+  const index_t outer = x.outer_stride == 0 ? 1 : num_outer;
+  const runtime::tensor_layout layout{x.data,
+                                      4,
+                                      {dim, rows, num_heads, outer},
+                                      {stride(x.row_stride, rows), stride(x.head_stride, num_heads), stride(x.outer_stride, outer)},
+                                      {64, box_rows, 1, 1}};
+  simt::tensor_map map;
+  raise_if(runtime::describe_tensor(layout, map));
+  return map;
+}
+
+/// Runs the Hopper kernel on `num_blocks` blocks, best one for each multiprocessor. `counter` is 0, and is again when the launch has ended.
+/// Throws config_error where the problem is not served, shape_error where it can not be, before anything is launched.
+template <class T>
+void attend_hopper(const attention_problem<T>& p, const tensor_rows& rows, unsigned* counter, unsigned num_blocks, simt::stream stream) {
+  raise_if(check_problem("attend_hopper", p));
+  if (p.num_sequences == 0) return;
+  if (!serves_hopper(p))
+    raise(errc::config, "attend_hopper: masks, positions, softcap, ALiBi, sinks, pages and rows of no whole 16 bytes are what attend_prefill serves");
+  if (rows.q < 1 || rows.kv < 1)
+    raise(errc::shape, "attend_hopper: rows of q are " + std::to_string(rows.q) + ", of keys " + std::to_string(rows.kv) + "; 1 or more are needed");
+  if (counter == nullptr || num_blocks == 0) raise(errc::shape, "attend_hopper: a counter and at least one block are needed");
+  const auto run = [&](auto dim) {
+    using shape = hopper_shape<T, dim()>;
+    simt::launch<hopper_storage<shape>>(hopper_prefill<shape>, {num_blocks}, shape::threads, stream, p, score_constants_of(p),
+                                        tensor_map_of(p.q, p.num_sequences, rows.q, p.num_heads, p.head_dim, 64),
+                                        tensor_map_of(p.k, p.num_sequences, rows.kv, p.num_kv_heads, p.head_dim, shape::keys),
+                                        tensor_map_of(p.v, p.num_sequences, rows.kv, p.num_kv_heads, p.value_dim, shape::keys), counter);
+  };
+  const int dim = p.head_dim > p.value_dim ? p.head_dim : p.value_dim;
+  if (dim <= 64) return run(std::integral_constant<int, 64>{});
+  if (dim <= 96) return run(std::integral_constant<int, 96>{});
+  if (dim <= 128) return run(std::integral_constant<int, 128>{});
+  if (dim <= 192) return run(std::integral_constant<int, 192>{});
+  run(std::integral_constant<int, 256>{});
+}
+
+}  // namespace kernels
+}  // namespace v0
+}  // namespace rapt

@@ -1,0 +1,66 @@
+// The warp of the Hopper kernel that draws tiles of queries and has all tiles copied, as far ahead as there are stages.
+#pragma once
+#include <kernels/hopper_tile.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace kernels {
+
+/// Starts the copy of a tile whose first row is `row`, box by box, once its stage is empty.
+template <class Shape>
+RAPT_DEVICE void load_tile(typename hopper_storage<Shape>::key_tile& to, const simt::tensor_map& from, simt::phase_barrier& full,
+                           simt::phase_barrier& empty, unsigned parity, int row, int head, int outer) {
+  simt::wait(empty, parity ^ 1);
+  simt::arrive_expecting(full, sizeof to);
+  RAPT_UNROLL for (int box = 0; box < Shape::boxes; ++box) simt::copy_tile(to.boxes[box], from, full, box * 64, row, head, outer);
+}
+
+/// All copies for one tile of queries. `n`: tiles of keys that have been copied before. One thread calls it.
+template <class Shape, class T>
+RAPT_DEVICE void load_all(hopper_storage<Shape>& s, const attention_problem<T>& p, const simt::tensor_map& q, const simt::tensor_map& k,
+                          const simt::tensor_map& v, const query_tile& work, unsigned n, unsigned q_parity) {
+  const auto outer_of = [&](const auto& view) { return view.outer_stride == 0 ? 0 : work.sequence_idx; };
+  simt::wait(s.q_empty, q_parity ^ 1);
+  simt::arrive_expecting(s.q_full, sizeof s.q);
+  RAPT_UNROLL for (int group = 0; group < Shape::groups; ++group) RAPT_UNROLL for (int box = 0; box < Shape::boxes; ++box)
+      simt::copy_tile(s.q[group].boxes[box], q, s.q_full, box * 64, work.s.first_row + work.first_query + group * 64, work.head, outer_of(p.q));
+  const key_tiles tiles = key_tiles_of<Shape>(work);
+  const auto load_values = [&](int tile, unsigned number) {
+    const ring_place<Shape::stages> at(number);
+    load_tile<Shape>(s.v[at.stage], v, s.v_full[at.stage], s.v_empty[at.stage], at.parity, work.s.first_key + tile * Shape::keys, work.kv_head,
+                     outer_of(p.v));
+  };
+  RAPT_NO_UNROLL for (int tile = tiles.first; tile < tiles.last; ++tile, ++n) {
+    const ring_place<Shape::stages> at(n);
+    load_tile<Shape>(s.k[at.stage], k, s.k_full[at.stage], s.k_empty[at.stage], at.parity, work.s.first_key + tile * Shape::keys, work.kv_head,
+                     outer_of(p.k));
+    if (tile > tiles.first) load_values(tile - 1, n - 1);
+  }
+  if (tiles.first < tiles.last) load_values(tiles.last - 1, n - 1);
+}
+
+/// Until no tile of queries is left, which the consumers are told last.
+template <class Shape, class T>
+RAPT_DEVICE void produce(hopper_storage<Shape>& s, const attention_problem<T>& p, const simt::tensor_map& q, const simt::tensor_map& k,
+                         const simt::tensor_map& v, unsigned* counter) {
+  const bool issues = simt::is_elected();
+  const int num_tiles = num_query_tiles<Shape::rows>(p);
+  unsigned n = 0;
+  RAPT_NO_UNROLL for (unsigned turn = 0;; ++turn) {
+    const ring_place<2> at(turn);
+    simt::wait(s.work_empty[at.stage], at.parity ^ 1);
+    query_tile& work = s.work[at.stage];
+    draw<Shape::rows>(p, counter, num_tiles, work);
+    simt::sync_warp();
+    if (issues) simt::arrive(s.work_full[at.stage]);
+    if (work.sequence_idx >= p.num_sequences) return;
+    if (issues) load_all(s, p, q, k, v, work, n, turn % 2);
+    const key_tiles tiles = key_tiles_of<Shape>(work);
+    if (tiles.first < tiles.last) n += static_cast<unsigned>(tiles.last - tiles.first);
+    simt::sync_warp();
+  }
+}
+
+}  // namespace kernels
+}  // namespace v0
+}  // namespace rapt
