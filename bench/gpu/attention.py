@@ -1,6 +1,6 @@
 """Attention kernels on a device: first whether they are right, then how fast, beside PyTorch's in the same process.
 
-usage: attention.py LIBRARY OUT.json     LIBRARY is bench/gpu/kernels_api.cu, compiled as a shared library
+usage: attention.py LIBRARY OUT.json     LIBRARY is bench/gpu/kernels_api.cu, compiled as a shared library; for sm_90a with hopper_api.cu
 """
 
 import ctypes
@@ -69,6 +69,7 @@ class Kernels:
         self.multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
         self.workspace = torch.empty(1, dtype=torch.uint8, device="cuda")
         self.counter = torch.zeros(1, dtype=torch.int32, device="cuda")
+        self.has_hopper = hasattr(self.library, "run_hopper")
 
     def check(self, status):
         if status:
@@ -107,6 +108,16 @@ class Kernels:
         self.check(self.library.run_prefill(ctypes.byref(call), ctypes.c_void_p(self.workspace.data_ptr()), ctypes.c_void_p(self.counter.data_ptr()),
                                             num_blocks, stream))
 
+    def hopper(self, q, k, v, out, causal, num_blocks=None, **options):
+        self.launch_hopper(self.call(q, k, v, out, causal, **options), q.shape[1], k.shape[1], num_blocks)
+        return out
+
+    def launch_hopper(self, call, q_rows, kv_rows, num_blocks=None):
+        """Rows are those of one sequence of the batch."""
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        self.check(self.library.run_hopper(ctypes.byref(call), ctypes.c_longlong(q_rows), ctypes.c_longlong(kv_rows),
+                                           ctypes.c_void_p(self.counter.data_ptr()), num_blocks or self.multiprocessors, stream))
+
     def exact(self, q, k, v, causal, lse=None, **options):
         out = torch.full((*q.shape[:3], v.shape[3]), float("nan"), dtype=torch.float64, device="cuda")
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
@@ -141,6 +152,10 @@ def same_bits(a, b):
     return torch.equal(a.view(torch.int16), b.view(torch.int16))
 
 
+def serves_hopper(kernels, head_dim, value_dim):
+    return kernels.has_hopper and head_dim % 8 == 0 and value_dim % 8 == 0
+
+
 SHAPES = ((2, 1000, 1000, 4, 2), (1, 333, 2049, 2, 1), (1, 129, 8800, 2, 2), (1, 40, 17000, 1, 1))
 WIDTHS = ((64, 64), (128, 128), (96, 96), (192, 192), (256, 256), (192, 128), (80, 80), (72, 33))
 
@@ -163,6 +178,13 @@ def correctness(kernels):
                     if (not causal or q_len == kv_len) and head_dim == value_dim:
                         row["error_flash"] = relative_error(sdpa(SDPBackend.FLASH_ATTENTION, q, k, v, causal), exact)
                     row["same_bits_on_3_blocks"] = same_bits(ours, kernels.prefill(q, k, v, poisoned(), causal, num_blocks=3))
+                    if serves_hopper(kernels, head_dim, value_dim):
+                        hopper_lse = torch.empty_like(lse)
+                        hopper = kernels.hopper(q, k, v, poisoned(), causal, lse=hopper_lse)
+                        row["error_hopper"], row["lse_error_hopper"] = relative_error(hopper, exact), (hopper_lse - exact_lse).abs().max().item()
+                        row["same_bits_hopper_on_3_blocks"] = same_bits(hopper, kernels.hopper(q, k, v, poisoned(), causal, num_blocks=3))
+                        later = kernels.hopper(q[:, q_len // 3:], k, v, poisoned()[:, q_len // 3:].contiguous(), causal)
+                        row["same_bits_hopper_in_chunks"] = same_bits(later, hopper[:, q_len // 3:].contiguous())
                     cut = q_len // 3
                     last = kernels.prefill(q[:, cut:], k, v, poisoned()[:, cut:].contiguous(), causal)
                     row["same_bits_in_chunks"] = same_bits(last, ours[:, cut:].contiguous())
@@ -173,7 +195,7 @@ def correctness(kernels):
                         row["same_bits_by_a_mask"] = same_bits(ours, kernels.prefill(q, k, v, poisoned(), False, visible=visible))
                     rows.append(row)
                     limit = 1e-2 if dtype == torch.bfloat16 else 1e-3
-                    if not (row["error"] < limit and row["lse_error"] < 1e-3 and all(x for name, x in row.items() if name.startswith("same_bits"))):
+                    if not (max(row["error"], row.get("error_hopper", 0)) < limit and max(row["lse_error"], row.get("lse_error_hopper", 0)) < 1e-3 and all(x for name, x in row.items() if name.startswith("same_bits"))):
                         raise RuntimeError(f"wrong: {row}")
     for options in ({"softcap": 2.5}, {"window_left": 300}, {"softcap": 4.0, "window_left": 99}):
         q, k, v = tensors(2, 500, 900, 4, 2, 128, torch.float16)
@@ -182,14 +204,14 @@ def correctness(kernels):
         if not rows[-1]["error"] < 1e-3:
             raise RuntimeError(f"wrong: {rows[-1]}")
     # A NaN or infinity among the values reaches the rows that see it and no other.
-    for head_dim in (64, 128):
+    for head_dim, run in ((d, run) for d in (64, 128) for run in (kernels.prefill, kernels.hopper)[:1 + kernels.has_hopper]):
         for bad in (float("nan"), float("inf")):
             q, k, v = tensors(1, 200, 200, 1, 1, head_dim, torch.bfloat16)
-            clean = kernels.prefill(q, k, v, torch.empty_like(q), True)
+            clean = run(q, k, v, torch.empty_like(q), True)
             for key in range(64, 200):
                 poisoned = v.clone()
                 poisoned[0, key, 0, key % head_dim] = bad
-                out = kernels.prefill(q, k, poisoned, torch.empty_like(q), True)
+                out = run(q, k, poisoned, torch.empty_like(q), True)
                 if not same_bits(out[:, :key].contiguous(), clean[:, :key].contiguous()) or out[0, key:, 0, key % head_dim].isfinite().any():
                     raise RuntimeError(f"{bad} in the values of key {key} is seen wrongly")
     # The last has more than 2^31 elements.
@@ -242,8 +264,11 @@ def prefill_row(kernels, dtype, head_dim, batch, length, heads, kv_heads, causal
     plain = not options
     row["flash"] = or_none(lambda: rate(lambda: sdpa(SDPBackend.FLASH_ATTENTION, q, k, v, causal))) if plain else None
     row["rapt"] = rate(lambda: kernels.launch(call))
+    by_hopper = serves_hopper(kernels, head_dim, value_dim) and not page_len and "softcap" not in options
+    row["hopper"] = rate(lambda: kernels.launch_hopper(call, length, length)) if by_hopper else None
     row["cudnn"] = or_none(lambda: rate(lambda: sdpa(SDPBackend.CUDNN_ATTENTION, q, k, v, causal))) if plain else None
     row["rapt_again"] = rate(lambda: kernels.launch(call))
+    row["hopper_again"] = rate(lambda: kernels.launch_hopper(call, length, length)) if by_hopper else None
     print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
     return row
 

@@ -13,13 +13,18 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 build=build/gpu
 mkdir -p "$build" "$out"
-core=(src/core/error.cpp src/core/operand_check.cpp)
-for_device=("$nvcc" -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr -arch="${RAPT_GPU_ARCH:-native}" -I. -Iinclude kernels/runtime/cuda.cu "${core[@]}")
+core=(src/core/error.cpp src/core/operand_check.cpp kernels/runtime/tensor_map.cpp)
+arch=${RAPT_GPU_ARCH:-native}
+if [[ $arch == native && $(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1) == 9.0 ]]; then arch=sm_90a; fi
+# What sm_90a alone has is compiled for it alone.
+target=(-arch="$arch") hopper=()
+if [[ $arch == sm_90a ]]; then target=(-gencode=arch=compute_90a,code=sm_90a -DRAPT_SM_90A) hopper=(bench/gpu/hopper_api.cu); fi
+for_device=("$nvcc" -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr "${target[@]}" -I. -Iinclude kernels/runtime/cuda.cu "${core[@]}")
 for_emulator=(g++ -std=c++20 -O2 -ffp-contract=off -I. -Iinclude kernels/simt/{emulator,fibre}.cpp kernels/runtime/emulated.cpp "${core[@]}" -x c++)
 
 if [[ ! -v RAPT_GPU_BUILT ]]; then
   printf '== build\n'
-  "${for_device[@]}" -shared -Xcompiler -fPIC bench/gpu/kernels_api.cu bench/gpu/decode_api.cu -o "$build/librapt_gpu.so" &
+  "${for_device[@]}" -shared -Xcompiler -fPIC bench/gpu/kernels_api.cu bench/gpu/decode_api.cu "${hopper[@]}" -o "$build/librapt_gpu.so" &
   "${for_emulator[@]}" bench/gpu/parity.cu -o "$build/parity-emulated" &
   for program in conformance parity; do "${for_device[@]}" "bench/gpu/$program.cu" -o "$build/$program"; done
   "${for_emulator[@]}" bench/gpu/conformance.cu -o "$build/conformance-emulated"

@@ -42,8 +42,8 @@ struct mma_operands {
 };
 template <class T>
 void multiply_add(mma_c& c, const mma_a& a, const mma_b& b) {
-  const mma_operands in{&a, &b};
-  meet_warp(all_lanes, "mma", &in, &c, [](const warp_operands& w) {
+  const mma_operands own{&a, &b};
+  meet_warp(all_lanes, "mma", &own, &c, [](const warp_operands& w) {
     T rows[16][16], columns[8][16];
     const auto half = [](std::uint32_t word, unsigned i) {
       T x;
@@ -71,8 +71,8 @@ struct mma_operands_tf32 {
   const mma_b_tf32* b;
 };
 inline void multiply_add(mma_c& c, const mma_a_tf32& a, const mma_b_tf32& b) {
-  const mma_operands_tf32 in{&a, &b};
-  meet_warp(all_lanes, "mma.tf32", &in, &c, [](const warp_operands& w) {
+  const mma_operands_tf32 own{&a, &b};
+  meet_warp(all_lanes, "mma.tf32", &own, &c, [](const warp_operands& w) {
     tf32 rows[16][8], columns[8][8];
     for (unsigned lane = 0; lane < warp_size; ++lane) {
       const auto& in = *static_cast<const mma_operands_tf32*>(w.in[lane]);
