@@ -1,7 +1,7 @@
 // Attention of many queries on Hopper's tensor cores (wgmma, sm_90a), in the order of the id sm90-wgmma-v1.
 //
 // out = softmax(q k^T) v, a block on each multiprocessor, which draws tiles of 128 or 192 queries of a head, the longest first (prefill_work.hpp):
-//   one warp      draws, and has the copy engine bring queries, keys and values, two stages of each ahead (hopper_producer.hpp)
+//   two warps     one draws, one has the copy engine bring queries, keys and values, two stages of each ahead (hopper_producer.hpp)
 //   2 or 3 warpgroups of 64 queries each: scores of the next tile are computed on the tensor cores while the softmax of this one runs, and
 //                 warpgroups take turns at issuing, so that one's softmax is hidden behind another's products
 //   registers     the row's sums [64, HeadDim], the tile's scores [64, Keys], the weights' fragments of the tile before
@@ -18,7 +18,7 @@ inline namespace v0 {
 namespace kernels {
 
 /// Named barriers of the block: turns from 1 on, one for each warpgroup.
-constexpr int turn_barrier = 1, values_barrier = 4, queries_barrier = 5;
+constexpr int turn_barrier = 1, values_barrier = 4, group_barrier = 5;
 
 /// Calls f(std::integral_constant) with the number of the warpgroup: barriers are immediates.
 template <int Groups, class F>
@@ -64,6 +64,18 @@ RAPT_DEVICE void issue_values(hopper_rows<Shape>& rows, const typename hopper_st
   RAPT_UNROLL for (int k = 0; k < Shape::keys / 16; ++k) simt::multiply_registers<typename Shape::element, Shape::head_dim>(
       rows.acc, rows.weights[k], simt::describe_matrix(v.boxes[0] + k * 16 * 64, Shape::keys * 128), true);
   simt::commit_products();
+}
+
+/// Whether all of a tile is finite. The whole warpgroup calls it, and looks at all of the tile, so as not to wait for the others.
+template <class Shape>
+RAPT_DEVICE bool is_finite(const typename hopper_storage<Shape>::key_tile& tile, int group) {
+  bool finite = true;
+  const auto* const all = reinterpret_cast<const eight_elements*>(tile.boxes);
+  RAPT_NO_UNROLL for (unsigned i = simt::thread_idx() % 128; i < Shape::boxes * Shape::keys * 8; i += 128)
+      RAPT_UNROLL for (const std::uint32_t word : all[i].words) finite = finite && finite_halves<typename Shape::element>(word) == word;
+  bool any = false;
+  with_group<Shape::groups>(group, [&](auto g) { any = simt::any_named<group_barrier + g()>(128, !finite); });
+  return !any;
 }
 
 /// Scores of hidden keys become -inf. `first_key`: of this lane's first column.
@@ -122,7 +134,7 @@ RAPT_DEVICE void prepare_queries(typename hopper_storage<Shape>::query_rows& q, 
     if (changes) all[i] = x;
   }
   simt::fence_async_proxy();
-  with_group<Shape::groups>(group, [](auto g) { simt::sync_named<queries_barrier + g()>(128); });
+  with_group<Shape::groups>(group, [](auto g) { simt::sync_named<group_barrier + g()>(128); });
 }
 
 /// The rows that exist, divided by their sums.
@@ -145,11 +157,11 @@ RAPT_DEVICE void write_out(const attention_problem<T>& p, const query_tile& work
   }
 }
 
-/// One tile of queries, for a warpgroup. `n`: tiles of keys that have gone through the ring before. Every warp says of each tile when it is done with
-/// it.
+/// One tile of queries, the `turn`-th, for a warpgroup. `n`: tiles of keys that have gone through the ring before. Every warp says of each tile when
+/// it is done with it.
 template <class Shape, class T>
 RAPT_DEVICE void attend_rows(hopper_storage<Shape>& s, const attention_problem<T>& p, const score_constants& c, const query_tile& work, int group,
-                             unsigned n, unsigned q_parity) {
+                             unsigned n, unsigned turn) {
   using ring = ring_place<Shape::stages>;
   const unsigned lane = simt::lane_idx(), consumer = simt::thread_idx() - 128;
   const int first_row = static_cast<int>(consumer / 32 * 16 + lane / 4);
@@ -170,15 +182,18 @@ RAPT_DEVICE void attend_rows(hopper_storage<Shape>& s, const attention_problem<T
   const auto look_at_values = [&](int tile, ring at) {
     if (tiles.is_whole(tile)) return;
     simt::wait(s.v_full[at.stage], at.parity);
-    take_out_not_finite<Shape, values_barrier>(s.v[at.stage], rows.acc, rows.weights, consumer, tile * Shape::keys, range_of(0), range_of(1));
+    if (!is_finite<Shape>(s.v[at.stage], group))
+      take_out_not_finite<Shape, values_barrier>(s.v[at.stage], rows.acc, rows.weights, consumer, tile * Shape::keys, range_of(0), range_of(1));
   };
 
-  simt::wait(s.q_full, q_parity);
-  prepare_queries<Shape>(s.q[group], group, c.query_factor);
+  const ring_place<Shape::query_stages> queries(turn);
+  auto& q = s.q[queries.stage][group];
+  simt::wait(s.q_full[queries.stage], queries.parity);
+  prepare_queries<Shape>(q, group, c.query_factor);
   if (tiles.first < tiles.last) {
     const ring first(n);
     simt::wait(s.k_full[first.stage], first.parity);
-    issue_scores<Shape>(scores, s.q[group], s.k[first.stage]);
+    issue_scores<Shape>(scores, q, s.k[first.stage]);
     simt::wait_for_products<0>(scores);
     done_with(s.k_empty[first.stage]);
     fold(tiles.first);
@@ -188,7 +203,7 @@ RAPT_DEVICE void attend_rows(hopper_storage<Shape>& s, const attention_problem<T
       look_at_values(tile - 1, before);
       simt::wait(s.k_full[now.stage], now.parity);
       wait_for_turn<Shape::groups>(group);
-      issue_scores<Shape>(scores, s.q[group], s.k[now.stage]);
+      issue_scores<Shape>(scores, q, s.k[now.stage]);
       simt::wait(s.v_full[before.stage], before.parity);
       issue_values(rows, s.v[before.stage]);
       pass_turn<Shape::groups>(group);
@@ -200,8 +215,8 @@ RAPT_DEVICE void attend_rows(hopper_storage<Shape>& s, const attention_problem<T
       prepare_values(scores, rows);
     }
   }
-  // The next queries may come.
-  done_with(s.q_empty);
+  // Other queries may come.
+  done_with(s.q_empty[queries.stage]);
   if (tiles.first < tiles.last) {
     const ring last(n);
     look_at_values(tiles.last - 1, last);
@@ -222,7 +237,7 @@ RAPT_DEVICE void consume(hopper_storage<Shape>& s, const attention_problem<T>& p
     simt::wait(s.work_full[at.stage], at.parity);
     const query_tile& work = s.work[at.stage];
     if (work.sequence_idx >= p.num_sequences) break;
-    attend_rows(s, p, c, work, group, n, turn % 2);
+    attend_rows(s, p, c, work, group, n, turn);
     const key_tiles tiles = key_tiles_of<Shape>(work);
     if (tiles.first < tiles.last) n += static_cast<unsigned>(tiles.last - tiles.first);
     simt::sync_warp();
@@ -235,13 +250,14 @@ RAPT_DEVICE void consume(hopper_storage<Shape>& s, const attention_problem<T>& p
 template <class Shape>
 RAPT_DEVICE void init_barriers(hopper_storage<Shape>& s) {
   constexpr unsigned readers = Shape::consumers / 32;
-  const auto init = [](simt::phase_barrier& full, simt::phase_barrier& empty) {
+  const auto init = [](simt::phase_barrier& full, simt::phase_barrier& empty, unsigned num_readers) {
     simt::init_barrier(full, 1);
-    simt::init_barrier(empty, readers);
+    simt::init_barrier(empty, num_readers);
   };
-  init(s.q_full, s.q_empty);
-  for (int i = 0; i < 2; ++i) init(s.work_full[i], s.work_empty[i]);
-  for (int i = 0; i < Shape::stages; ++i) init(s.k_full[i], s.k_empty[i]), init(s.v_full[i], s.v_empty[i]);
+  for (int i = 0; i < Shape::query_stages; ++i) init(s.q_full[i], s.q_empty[i], readers);
+  // The copying thread reads it, too.
+  for (int i = 0; i < 2; ++i) init(s.work_full[i], s.work_empty[i], readers + 1);
+  for (int i = 0; i < Shape::stages; ++i) init(s.k_full[i], s.k_empty[i], readers), init(s.v_full[i], s.v_empty[i], readers);
   simt::fence_barrier_init();
 }
 
@@ -256,7 +272,8 @@ hopper_prefill(attention_problem<typename Shape::element> p, score_constants c, 
   const auto warp = static_cast<int>(simt::shuffle(simt::warp_idx(), 0));
   if (warp < 4) {
     simt::give_up_registers<Shape::producer_registers>();
-    if (warp == 0) produce(s, p, q, k, v, counter);
+    if (warp == 0 && simt::is_elected()) copy_all(s, p, q, k, v);
+    if (warp == 1) draw_all(s, p, counter);
   } else {
     simt::take_registers<Shape::consumer_registers>();
     consume(s, p, c, warp / 4 - 1);

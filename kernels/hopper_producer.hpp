@@ -1,4 +1,4 @@
-// The warp of the Hopper kernel that draws tiles of queries and has all tiles copied, as far ahead as there are stages.
+// The two warps of the Hopper kernel that work ahead: one draws tiles of queries, the other has all tiles copied, as far ahead as there are stages.
 #pragma once
 #include <kernels/hopper_tile.hpp>
 
@@ -15,15 +15,17 @@ RAPT_DEVICE void load_tile(typename hopper_storage<Shape>::key_tile& to, const s
   RAPT_UNROLL for (int box = 0; box < Shape::boxes; ++box) simt::copy_tile(to.boxes[box], from, full, box * 64, row, head, outer);
 }
 
-/// All copies for one tile of queries. `n`: tiles of keys that have been copied before. One thread calls it.
+/// All copies for one tile of queries, the `turn`-th. `n`: tiles of keys that have been copied before. One thread calls it.
 template <class Shape, class T>
 RAPT_DEVICE void load_all(hopper_storage<Shape>& s, const attention_problem<T>& p, const simt::tensor_map& q, const simt::tensor_map& k,
-                          const simt::tensor_map& v, const query_tile& work, unsigned n, unsigned q_parity) {
+                          const simt::tensor_map& v, const query_tile& work, unsigned n, unsigned turn) {
   const auto outer_of = [&](const auto& view) { return view.outer_stride == 0 ? 0 : work.sequence_idx; };
-  simt::wait(s.q_empty, q_parity ^ 1);
-  simt::arrive_expecting(s.q_full, sizeof s.q);
+  const ring_place<Shape::query_stages> queries(turn);
+  simt::wait(s.q_empty[queries.stage], queries.parity ^ 1);
+  simt::arrive_expecting(s.q_full[queries.stage], sizeof s.q[0]);
   RAPT_UNROLL for (int group = 0; group < Shape::groups; ++group) RAPT_UNROLL for (int box = 0; box < Shape::boxes; ++box)
-      simt::copy_tile(s.q[group].boxes[box], q, s.q_full, box * 64, work.s.first_row + work.first_query + group * 64, work.head, outer_of(p.q));
+      simt::copy_tile(s.q[queries.stage][group].boxes[box], q, s.q_full[queries.stage], box * 64, work.s.first_row + work.first_query + group * 64,
+                      work.head, outer_of(p.q));
   const key_tiles tiles = key_tiles_of<Shape>(work);
   const auto load_values = [&](int tile, unsigned number) {
     const ring_place<Shape::stages> at(number);
@@ -39,25 +41,36 @@ RAPT_DEVICE void load_all(hopper_storage<Shape>& s, const attention_problem<T>& 
   if (tiles.first < tiles.last) load_values(tiles.last - 1, n - 1);
 }
 
-/// Until no tile of queries is left, which the consumers are told last.
+/// Draws until no tile of queries is left, which the others are told last. A warp calls it.
 template <class Shape, class T>
-RAPT_DEVICE void produce(hopper_storage<Shape>& s, const attention_problem<T>& p, const simt::tensor_map& q, const simt::tensor_map& k,
-                         const simt::tensor_map& v, unsigned* counter) {
-  const bool issues = simt::is_elected();
+RAPT_DEVICE void draw_all(hopper_storage<Shape>& s, const attention_problem<T>& p, unsigned* counter) {
   const int num_tiles = num_query_tiles<Shape::rows>(p);
-  unsigned n = 0;
   RAPT_NO_UNROLL for (unsigned turn = 0;; ++turn) {
     const ring_place<2> at(turn);
     simt::wait(s.work_empty[at.stage], at.parity ^ 1);
-    query_tile& work = s.work[at.stage];
-    draw<Shape::rows>(p, counter, num_tiles, work);
+    draw<Shape::rows>(p, counter, num_tiles, s.work[at.stage]);
     simt::sync_warp();
-    if (issues) simt::arrive(s.work_full[at.stage]);
+    const bool is_last = s.work[at.stage].sequence_idx >= p.num_sequences;
+    simt::sync_warp();
+    if (simt::lane_idx() == 0) simt::arrive(s.work_full[at.stage]);
+    if (is_last) return;
+  }
+}
+
+/// Copies for all that is drawn. One thread calls it.
+template <class Shape, class T>
+RAPT_DEVICE void copy_all(hopper_storage<Shape>& s, const attention_problem<T>& p, const simt::tensor_map& q, const simt::tensor_map& k,
+                          const simt::tensor_map& v) {
+  unsigned n = 0;
+  RAPT_NO_UNROLL for (unsigned turn = 0;; ++turn) {
+    const ring_place<2> at(turn);
+    simt::wait(s.work_full[at.stage], at.parity);
+    const query_tile& work = s.work[at.stage];
     if (work.sequence_idx >= p.num_sequences) return;
-    if (issues) load_all(s, p, q, k, v, work, n, turn % 2);
+    load_all(s, p, q, k, v, work, n, turn);
     const key_tiles tiles = key_tiles_of<Shape>(work);
     if (tiles.first < tiles.last) n += static_cast<unsigned>(tiles.last - tiles.first);
-    simt::sync_warp();
+    simt::arrive(s.work_empty[at.stage]);
   }
 }
 

@@ -16,7 +16,7 @@ struct hopper_shape {
   static constexpr int head_dim = HeadDim_;
   static constexpr int groups = head_dim == 64 ? 3 : 2, keys = head_dim <= 128 ? 128 : head_dim == 192 ? 112 : 80;
   static constexpr int rows = groups * 64, threads = (groups + 1) * 128, consumers = groups * 128;
-  static constexpr int stages = 2;
+  static constexpr int stages = 2, query_stages = head_dim <= 128 ? 2 : 1;
   static constexpr int boxes = (head_dim + 63) / 64;  ///< of 64 elements, which a line of shared memory has
   static constexpr int producer_registers = groups == 3 ? 56 : 40, consumer_registers = groups == 3 ? 152 : 232;
 };
@@ -30,10 +30,11 @@ struct hopper_storage {
   struct alignas(simt::swizzle_bytes) query_rows {
     element boxes[Shape::boxes][64 * 64];
   };
-  query_rows q[Shape::groups];
+  query_rows q[Shape::query_stages][Shape::groups];
   key_tile k[Shape::stages], v[Shape::stages];
   // Full: the tile is there. Empty: every warp that reads it is done.
-  simt::phase_barrier q_full, q_empty, k_full[Shape::stages], k_empty[Shape::stages], v_full[Shape::stages], v_empty[Shape::stages];
+  simt::phase_barrier q_full[Shape::query_stages], q_empty[Shape::query_stages], k_full[Shape::stages], k_empty[Shape::stages], v_full[Shape::stages],
+      v_empty[Shape::stages];
   simt::phase_barrier work_full[2], work_empty[2];
   query_tile work[2];
 };

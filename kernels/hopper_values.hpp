@@ -8,14 +8,6 @@ namespace rapt {
 inline namespace v0 {
 namespace kernels {
 
-/// Calls f(words) for the thread's share of a tile, 16 bytes at a time.
-template <class Shape, class F>
-RAPT_DEVICE void for_each_share(typename hopper_storage<Shape>::key_tile& tile, unsigned consumer, F f) {
-  auto* const all = reinterpret_cast<eight_elements*>(tile.boxes);
-  constexpr unsigned count = Shape::boxes * Shape::keys * 8;
-  RAPT_NO_UNROLL for (unsigned i = consumer; i < count; i += Shape::consumers) f(all[i].words);
-}
-
 /// acc += weight * value for each value that is not finite and each of the thread's two rows that sees its key. `first_key`: of the tile.
 template <class Shape>
 RAPT_DEVICE void add_not_finite(float (&acc)[Shape::head_dim / 2], const simt::mma_a (&weights)[Shape::keys / 16],
@@ -47,20 +39,18 @@ RAPT_DEVICE void add_not_finite(float (&acc)[Shape::head_dim / 2], const simt::m
   }
 }
 
-/// Makes a tile of values one that every row may be multiplied with. All consumers call it, with nothing in flight on `acc`; barrier `Id` is theirs.
+/// Makes a tile of values, of which some are not finite, one that every row may be multiplied with. All consumers call it, with nothing in flight on
+/// `acc`; barrier `Id` is theirs.
 template <class Shape, int Id>
 RAPT_DEVICE void take_out_not_finite(typename hopper_storage<Shape>::key_tile& v, float (&acc)[Shape::head_dim / 2],
                                      const simt::mma_a (&weights)[Shape::keys / 16], unsigned consumer, int first_key, key_range low,
                                      key_range high) {
-  using T = typename Shape::element;
-  bool finite = true;
-  for_each_share<Shape>(v, consumer, [&](const std::uint32_t(&words)[4]) {
-    RAPT_UNROLL for (const std::uint32_t word : words) finite = finite && finite_halves<T>(word) == word;
-  });
-  if (!simt::any_named<Id>(Shape::consumers, !finite)) return;
   add_not_finite<Shape>(acc, weights, v, first_key, low, high);
+  // Until all have looked.
   simt::sync_named<Id>(Shape::consumers);
-  for_each_share<Shape>(v, consumer, [&](std::uint32_t(&words)[4]) { RAPT_UNROLL for (std::uint32_t& word : words) word = finite_halves<T>(word); });
+  auto* const all = reinterpret_cast<eight_elements*>(v.boxes);
+  RAPT_NO_UNROLL for (unsigned i = consumer; i < Shape::boxes * Shape::keys * 8; i += Shape::consumers)
+      RAPT_UNROLL for (std::uint32_t& word : all[i].words) word = finite_halves<typename Shape::element>(word);
   simt::fence_async_proxy();
   simt::sync_named<Id>(Shape::consumers);
 }

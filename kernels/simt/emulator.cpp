@@ -364,6 +364,12 @@ class block {
  private:
   static void thread_main() {
     fibre::entered();
+    fibre *self, *to;
+    run_thread(self, to);
+    self->switch_to(*to);
+  }
+  /// All that a thread does; says who goes on then.
+  static void run_thread(fibre*& self, fibre*& to) {
     const unseen u;
     block& b = *running;
     device_thread& thread = *b.self_;
@@ -380,7 +386,8 @@ class block {
     thread.done = true;
     ++b.num_done_;
     release(&b.num_done_);
-    thread.switch_to(*b.next());
+    self = &thread;
+    to = b.next();
   }
 
   void wait(const char* instruction) {
