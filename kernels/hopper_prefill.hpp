@@ -1,8 +1,8 @@
 // Attention of many queries on Hopper's tensor cores (wgmma, sm_90a), in the order of the id sm90-wgmma-v1.
 //
-// out = softmax(q k^T) v, a block on each multiprocessor, which draws tiles of 128 or 192 queries of a head, the longest first (prefill_work.hpp):
+// out = softmax(q k^T) v, a block on each multiprocessor, which draws tiles of 128 queries of a head, the longest first (prefill_work.hpp):
 //   two warps     one draws, one has the copy engine bring queries, keys and values, two stages of each ahead (hopper_producer.hpp)
-//   2 or 3 warpgroups of 64 queries each: scores of the next tile are computed on the tensor cores while the softmax of this one runs, and
+//   2 warpgroups of 64 queries each: scores of the next tile are computed on the tensor cores while the softmax of this one runs, and
 //                 warpgroups take turns at issuing, so that one's softmax is hidden behind another's products
 //   registers     the row's sums [64, HeadDim], the tile's scores [64, Keys], the weights' fragments of the tile before
 // A tile of keys (128, 112 or 80 by index, as HeadDim has it) is folded with a running maximum, ascending; there are no segments. So bits of a row
@@ -23,12 +23,11 @@ constexpr int turn_barrier = 1, values_barrier = 4, group_barrier = 5;
 /// Calls f(std::integral_constant) with the number of the warpgroup: barriers are immediates.
 template <int Groups, class F>
 RAPT_DEVICE void with_group(int group, F f) {
+  static_assert(Groups == 2);
   if (group == 0)
     f(std::integral_constant<int, 0>{});
-  else if (Groups == 2 || group == 1)
-    f(std::integral_constant<int, 1>{});
   else
-    f(std::integral_constant<int, 2>{});
+    f(std::integral_constant<int, 1>{});
 }
 /// The warpgroup waits until it may issue; then it lets the next one.
 template <int Groups>
@@ -69,10 +68,15 @@ RAPT_DEVICE void issue_values(hopper_rows<Shape>& rows, const typename hopper_st
 /// Whether all of a tile is finite. The whole warpgroup calls it, and looks at all of the tile, so as not to wait for the others.
 template <class Shape>
 RAPT_DEVICE bool is_finite(const typename hopper_storage<Shape>::key_tile& tile, int group) {
-  bool finite = true;
+  // NaN in any of them, once something is not finite; else zeros. Several, so that loads are in flight together.
+  constexpr unsigned count = Shape::boxes * Shape::keys * 8, at_once = 8;
+  std::uint32_t sums[4] = {};
   const auto* const all = reinterpret_cast<const eight_elements*>(tile.boxes);
-  RAPT_NO_UNROLL for (unsigned i = simt::thread_idx() % 128; i < Shape::boxes * Shape::keys * 8; i += 128)
-      RAPT_UNROLL for (const std::uint32_t word : all[i].words) finite = finite && finite_halves<typename Shape::element>(word) == word;
+  for (unsigned first = simt::thread_idx() % 128; first < count; first += 128 * at_once)
+    RAPT_UNROLL for (unsigned i = 0; i < at_once; ++i) if (first + 128 * i < count) RAPT_UNROLL for (int w = 0; w < 4; ++w) sums[w] =
+        simt::nan_where_not_finite<typename Shape::element>(all[first + 128 * i].words[w], sums[w]);
+  // Zeros may have a sign.
+  const bool finite = ((sums[0] | sums[1] | sums[2] | sums[3]) & 0x7fff7fffu) == 0;
   bool any = false;
   with_group<Shape::groups>(group, [&](auto g) { any = simt::any_named<group_barrier + g()>(128, !finite); });
   return !any;
@@ -254,6 +258,7 @@ RAPT_DEVICE void init_barriers(hopper_storage<Shape>& s) {
     simt::init_barrier(full, 1);
     simt::init_barrier(empty, num_readers);
   };
+  simt::init_barrier(s.work_wanted, 1);
   for (int i = 0; i < Shape::query_stages; ++i) init(s.q_full[i], s.q_empty[i], readers);
   // The copying thread reads it, too.
   for (int i = 0; i < 2; ++i) init(s.work_full[i], s.work_empty[i], readers + 1);

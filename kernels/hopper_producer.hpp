@@ -32,7 +32,10 @@ RAPT_DEVICE void load_all(hopper_storage<Shape>& s, const attention_problem<T>& 
     load_tile<Shape>(s.v[at.stage], v, s.v_full[at.stage], s.v_empty[at.stage], at.parity, work.s.first_key + tile * Shape::keys, work.kv_head,
                      outer_of(p.v));
   };
+  if (tiles.first >= tiles.last) simt::arrive(s.work_wanted);
   RAPT_NO_UNROLL for (int tile = tiles.first; tile < tiles.last; ++tile, ++n) {
+    // Drawn any sooner, work would wait for this block while others have none.
+    if (tile + 1 == tiles.last) simt::arrive(s.work_wanted);
     const ring_place<Shape::stages> at(n);
     load_tile<Shape>(s.k[at.stage], k, s.k_full[at.stage], s.k_empty[at.stage], at.parity, work.s.first_key + tile * Shape::keys, work.kv_head,
                      outer_of(p.k));
@@ -41,12 +44,13 @@ RAPT_DEVICE void load_all(hopper_storage<Shape>& s, const attention_problem<T>& 
   if (tiles.first < tiles.last) load_values(tiles.last - 1, n - 1);
 }
 
-/// Draws until no tile of queries is left, which the others are told last. A warp calls it.
+/// Draws until no tile of queries is left, which the others are told last: whenever the last keys of a tile are to be copied. A warp calls it.
 template <class Shape, class T>
 RAPT_DEVICE void draw_all(hopper_storage<Shape>& s, const attention_problem<T>& p, unsigned* counter) {
   const int num_tiles = num_query_tiles<Shape::rows>(p);
   RAPT_NO_UNROLL for (unsigned turn = 0;; ++turn) {
     const ring_place<2> at(turn);
+    if (turn > 0) simt::wait(s.work_wanted, (turn - 1) % 2);
     simt::wait(s.work_empty[at.stage], at.parity ^ 1);
     draw<Shape::rows>(p, counter, num_tiles, s.work[at.stage]);
     simt::sync_warp();

@@ -9,16 +9,16 @@ inline namespace v0 {
 namespace kernels {
 
 /// For heads up to HeadDim: Groups warpgroups of 64 queries each, tiles of Keys keys. As large as registers allow: the sums, scores and weights of a
-/// warpgroup are HeadDim / 2 + Keys / 2 + Keys / 4 a thread, of 232, or 152 with three groups.
+/// warpgroup are HeadDim / 2 + Keys / 2 + Keys / 4 a thread, of 232.
 template <class Element, int HeadDim_>
 struct hopper_shape {
   using element = Element;
   static constexpr int head_dim = HeadDim_;
-  static constexpr int groups = head_dim == 64 ? 3 : 2, keys = head_dim <= 128 ? 128 : head_dim == 192 ? 112 : 80;
+  static constexpr int groups = 2, keys = head_dim <= 128 ? 128 : head_dim == 192 ? 112 : 80;
   static constexpr int rows = groups * 64, threads = (groups + 1) * 128, consumers = groups * 128;
   static constexpr int stages = 2, query_stages = head_dim <= 128 ? 2 : 1;
   static constexpr int boxes = (head_dim + 63) / 64;  ///< of 64 elements, which a line of shared memory has
-  static constexpr int producer_registers = groups == 3 ? 56 : 40, consumer_registers = groups == 3 ? 152 : 232;
+  static constexpr int producer_registers = 40, consumer_registers = 232;
 };
 
 template <class Shape>
@@ -35,7 +35,7 @@ struct hopper_storage {
   // Full: the tile is there. Empty: every warp that reads it is done.
   simt::phase_barrier q_full[Shape::query_stages], q_empty[Shape::query_stages], k_full[Shape::stages], k_empty[Shape::stages], v_full[Shape::stages],
       v_empty[Shape::stages];
-  simt::phase_barrier work_full[2], work_empty[2];
+  simt::phase_barrier work_full[2], work_empty[2], work_wanted;
   query_tile work[2];
 };
 

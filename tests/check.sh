@@ -26,7 +26,7 @@ step "build with -Ofast -march=native" hostile
 build_and_test asan -LE '^(packaging|structure|parity)$'
 # A minute for each, as many at once as there are jobs; ./run soak runs them for hours.
 step "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz 60
-RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention)\.|thread|matrix\.first_quarter'
+RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention)\.|^kernels\.race\.|thread|matrix\.first_quarter'
 
 shared() {
   local prefix=$PWD/build/shared/prefix foreign

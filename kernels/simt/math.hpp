@@ -152,6 +152,25 @@ RAPT_DEVICE std::uint32_t round_pair(float low, float high) {
 #endif
 }
 
+/// `zeros`, two halves, with NaN where an element of the pair is not finite, or where there is one already: zeros + 0 * pair.
+template <class T>
+RAPT_DEVICE std::uint32_t nan_where_not_finite(std::uint32_t pair, std::uint32_t zeros) {
+#ifdef __CUDACC__
+  std::uint32_t sum;
+  if constexpr (std::is_same_v<T, f16>)
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(pair), "r"(0), "r"(zeros));
+  else
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(pair), "r"(0), "r"(zeros));
+  return sum;
+#else
+  constexpr std::uint32_t exponent = std::is_same_v<T, f16> ? 0x7c00u : 0x7f80u;
+  const auto half = [&](std::uint32_t x, std::uint32_t sum) {
+    return (x & exponent) == exponent || (sum & exponent) == exponent ? std::uint32_t{0x7fff} : std::uint32_t{0};
+  };
+  return half(pair & 0xffffu, zeros & 0xffffu) | half(pair >> 16, zeros >> 16) << 16;
+#endif
+}
+
 /// The smaller ones of signed 16-bit numbers, two in a word.
 RAPT_DEVICE std::uint32_t min_of_halves(std::uint32_t a, std::uint32_t b) {
 #ifdef __CUDACC__
