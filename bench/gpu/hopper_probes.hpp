@@ -61,6 +61,8 @@ struct tile_case {
     for (int n = 0; n < 24; ++n) {
       std::array<int, 5> at{};
       for (int d = 0; d < Rank; ++d) at[static_cast<std::size_t>(d)] = n == 0 ? 0 : random.between(-layout.box[d], extents[d] + 2);
+      // The innermost one in whole 16 bytes.
+      at[0] = at[0] / 8 * 8;
       first.push_back(at);
     }
   }

@@ -52,9 +52,9 @@ inline void land_tile(const runtime::tensor_layout& t, std::uint32_t destination
 }  // namespace emulator
 #endif
 
-/// Starts a copy of the tile whose first element is at the coordinates, innermost first. Its bytes, with those of the zeros, come to the barrier,
-/// which this or another thread has told to expect them. Nobody may touch the destination, which is aligned to swizzle_bytes, before its phase is
-/// over.
+/// Starts a copy of the tile whose first element is at the coordinates, innermost first, of which that one is a multiple of 8. Its bytes, with those
+/// of the zeros, come to the barrier, which this or another thread has told to expect them. Nobody may touch the destination, which is aligned to
+/// swizzle_bytes, before its phase is over.
 template <class... Coordinates>
 RAPT_DEVICE void copy_tile(void* destination, const tensor_map& map, phase_barrier& barrier, Coordinates... coordinates) {
   constexpr int rank = sizeof...(Coordinates);
@@ -76,6 +76,8 @@ RAPT_DEVICE void copy_tile(void* destination, const tensor_map& map, phase_barri
   if (t.rank != rank) emulator::fail("cp.async.bulk", "the tensor has another rank");
   int first[5] = {};
   for (int d = 0; d < rank; ++d) first[d] = at[d];
+  // Seen on an H200, which calls it an illegal instruction.
+  if (first[0] % 8 != 0) emulator::fail("cp.async.bulk", "the innermost coordinate is no multiple of 8");
   const std::uint32_t to = shared_address(destination), bytes = static_cast<std::uint32_t>(t.box_bytes());
   emulator::poison(emulator::shared_at(to, bytes, swizzle_bytes, "cp.async.bulk"), bytes);
   emulator::copy_tile(shared_address(&barrier), bytes, [=] { emulator::land_tile(t, to, first); });

@@ -100,6 +100,11 @@ TEST(tensor_copy, tiles_of_any_rank_lie_swizzled_with_zeros_beyond_the_tensor) {
   expect_tiles<5>();
 }
 
+TEST(tensor_copy, an_innermost_coordinate_of_no_whole_16_bytes_is_an_error) {
+  tile_case<2> c;
+  c.first.assign(1, {4, 0, 0, 0, 0});
+  EXPECT_THROW(copied_tiles(c), simt::emulator::emulator_error);
+}
 TEST(tensor_copy, layouts_that_are_not_possible_are_refused) {
   alignas(16) static const std::uint16_t data[64] = {};
   const rapt::runtime::tensor_layout right{data, 2, {64, 1}, {64}, {64, 1}};
