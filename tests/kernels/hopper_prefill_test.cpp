@@ -56,8 +56,7 @@ TYPED_TEST(hopper_prefill, is_attention_for_odd_lengths_heads_and_windows) {
       for (const attention_shape& s :
            {attention_shape{}, attention_shape{.sequences = {{3, 65}}, .num_heads = 3},
             attention_shape{.sequences = {{66, 66}, {66, 66, 2}}, .num_heads = 2, .num_kv_heads = 1, .where = layout::dense},
-            attention_shape{.sequences = {{65, 300}}, .window_left = 70},
-            attention_shape{.sequences = {{140, 129}, {1, 1}, {5, 300}}}}) {
+            attention_shape{.sequences = {{65, 300}}, .window_left = 70}, attention_shape{.sequences = {{140, 129}, {1, 1}, {5, 300}}}}) {
         attention_shape shape = s;
         shape.head_dim = head_dim, shape.causal = causal;
         attention_rig<TypeParam> rig(shape);
