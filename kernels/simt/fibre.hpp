@@ -30,7 +30,7 @@ class fibre {
   void* shadow_ = nullptr;
   const void* bottom_ = nullptr;
   std::size_t size_ = 0;
-  void* tsan_fibre_ = nullptr;  // what ThreadSanitizer knows it by; only those that were started own theirs
+  [[maybe_unused]] void* tsan_fibre_ = nullptr;  // what ThreadSanitizer knows it by; only those that were started own theirs
 };
 
 // For ThreadSanitizer; without it these do nothing.
