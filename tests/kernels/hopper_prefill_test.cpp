@@ -139,7 +139,7 @@ TYPED_TEST(hopper_prefill, an_infinite_query_is_nan_in_its_row_alone) {
   attention_rig<TypeParam> clean(shape), dirty(shape);
   // All its scores would be -inf, and the row one that sees nothing.
   for (attention_rig<TypeParam>* rig : {&clean, &dirty})
-    for (int token = 0; token < 70; ++token) rig->key(0, token, 0)[5] = TypeParam(1);
+    for (int token = 0; token < 70; ++token) rig->key(0, token, 0)[5] = TypeParam(1.0f);
   attend(clean);
   const_cast<TypeParam*>(dirty.query(0, 33, 0))[5] = TypeParam(-inf);
   attend(dirty);
