@@ -1,9 +1,13 @@
-# What `cmake --install` puts down: headers, library, the CMake package (rapt::rapt) and rapt.pc.
+# What `cmake --install` puts down: headers, library, the CMake package (rapt::rapt, rapt::cuda) and rapt.pc.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(RAPT_PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/rapt")
-install(TARGETS rapt EXPORT rapt_targets INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+set(libraries rapt)
+if(RAPT_HAS_CUDA)
+  list(APPEND libraries rapt_cuda)
+endif()
+install(TARGETS ${libraries} EXPORT rapt_targets INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/rapt" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp")
 install(EXPORT rapt_targets NAMESPACE rapt:: FILE rapt-targets.cmake DESTINATION "${RAPT_PACKAGE_DIR}")
 

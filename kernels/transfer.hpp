@@ -19,7 +19,7 @@ struct paged_rows {
   std::byte* base = nullptr;
   index_t page_bytes = 0, head_bytes = 0, row_bytes = 0;
   index_t num_heads = 0, page_len = 0;
-  const std::int32_t* page_table = nullptr;  ///< the page of each page_len tokens, in device memory
+  const std::int32_t* page_table = nullptr;  ///< the page of each page_len tokens, in device memory; null: the first page has all
   index_t first_token = 0;                   ///< the token of canonical row 0
 };
 
@@ -31,8 +31,9 @@ transfer_units(paged_rows pages, Unit* canonical, index_t num_units, index_t row
     const index_t i = first + u * transfer_threads;
     if (i >= num_units) return;
     const index_t row = i / row_units, head = row % pages.num_heads, token = pages.first_token + row / pages.num_heads;
-    Unit* const units = reinterpret_cast<Unit*>(pages.base + pages.page_table[token / pages.page_len] * pages.page_bytes + head * pages.head_bytes +
-                                                token % pages.page_len * pages.row_bytes);
+    const index_t page = pages.page_table == nullptr ? 0 : pages.page_table[token / pages.page_len];
+    const index_t slot = pages.page_table == nullptr ? token : token % pages.page_len;
+    Unit* const units = reinterpret_cast<Unit*>(pages.base + page * pages.page_bytes + head * pages.head_bytes + slot * pages.row_bytes);
     if (ToPages)
       units[i % row_units] = canonical[i];
     else

@@ -53,9 +53,10 @@ void append_exact(launches& l, const append_params& params) {
   p.k = params.k, p.v = params.v, p.q = params.q;
   p.q_out = params.q_out.dim > 0 ? params.q_out : params.q;
   if (params.kv.present()) {
-    tables = page_tables_of(params.kv, params.sequences, params.num_sequences, [](const sequence_rows& s) { return s.kv_len + s.num_rows; });
-    p.k_out = operand_of_pages(params.kv, 0, params.kv.head_dim), p.v_out = operand_of_pages(params.kv, params.kv.value_offset, params.kv.value_dim);
-    p.page_table = l.send(tables.pages), p.page_len = static_cast<int>(params.kv.page_len);
+    const packed_kv kv = from_first_page(params.kv, params.sequences[0]);
+    tables = page_tables_of(kv, params.sequences, params.num_sequences, [](const sequence_rows& s) { return s.kv_len + s.num_rows; });
+    p.k_out = operand_of_pages(kv, 0, kv.head_dim), p.v_out = operand_of_pages(kv, kv.value_offset, kv.value_dim);
+    p.page_table = l.send(tables.pages), p.page_len = static_cast<int>(kv.page_len);
   }
   p.num_sequences = static_cast<int>(params.num_sequences);
   p.sequences = l.send(appended_sequences(params.sequences, params.num_sequences, tables));
@@ -95,10 +96,10 @@ void backend::rotate(context& ctx, const rotate_params& params, workspace& scrat
 }
 
 void backend::append(context& ctx, const append_params& params, workspace& scratch) noexcept {
-  if (scratch.measuring() || params.k.rows() == 0) return;
+  if (scratch.measuring() || params.k.rows() == 0 || params.num_sequences == 0) return;
   run(ctx, [&](launches& l) {
     if (!is_for_append_rows(params)) return append_exact(l, params);
-    const packed_kv& kv = params.kv;
+    const packed_kv kv = from_first_page(params.kv, params.sequences[0]);
     const page_tables tables =
         page_tables_of(kv, params.sequences, params.num_sequences, [](const sequence_rows& s) { return s.kv_len + s.num_rows; });
     const auto append_as = [&](auto from, auto element) {

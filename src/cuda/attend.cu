@@ -1,5 +1,6 @@
 // Attention on tensor cores: few queries of each sequence by decode, many by prefill. Both give the same bits. In the CPU's order: attend_exact.cu.
 #include <cuda/attend_exact.hpp>
+#include <cuda/attend_hopper.hpp>
 #include <cuda/attended.hpp>
 #include <kernels/attend_decode.hpp>
 #include <kernels/attend_prefill.hpp>
@@ -83,6 +84,7 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
   const auto suited = [&](const operand& o) { return suited_operand(o, o.data == nullptr || has_head_rows(o), scratch); };
   const suited_operand q = suited(params.q), k = suited(params.k), v = suited(params.v), out = suited(params.out), lse = suited(params.lse);
   attend_params p = params;
+  p.kv = from_first_page(p.kv, p.sequences[0]);
   p.q = q.get(), p.k = k.get(), p.v = v.get(), p.out = out.get(), p.lse = lse.get();
   const attend_scratch own = scratch_of(ctx, p, limits, scratch);
   if (scratch.measuring()) return;
@@ -93,11 +95,14 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
       unsigned* const counters = l.internals().zeroed_counters(own.num_counters);
       l.flush();
       for (const suited_operand* in : {&q, &k, &v}) in->copy_in(l.stream());
-      if (limits.max_q_len > max_decode_len)
+      if (limits.max_q_len <= max_decode_len)
+        kernels::attend_decode(problem, limits, own.acc, own.max_and_sum, counters, l.stream());
+      else if (is_for_hopper(p, problem))
+        attend_hopper(problem, {p.q.rows(), p.kv.present() ? p.kv.page_len : p.k.len}, counters, static_cast<unsigned>(ctx.num_workers()),
+                      l.stream());
+      else
         kernels::attend_prefill(problem, own.states, counters, kernels::prefill_blocks_of(problem) * static_cast<unsigned>(ctx.num_workers()),
                                 l.stream());
-      else
-        kernels::attend_decode(problem, limits, own.acc, own.max_and_sum, counters, l.stream());
       out.copy_out(l.stream()), lse.copy_out(l.stream());
     });
   });

@@ -50,7 +50,9 @@ void send_rest(launches& l, const attend_params& p, kernels::exact_attention_pro
 }
 
 template <class A>
-void attend_as(context& ctx, const attend_params& p, workspace& scratch) {
+void attend_as(context& ctx, attend_params p, workspace& scratch) {
+  if (p.num_sequences == 0) return;
+  p.kv = from_first_page(p.kv, p.sequences[0]);
   kernels::exact_attention_problem<A> problem = shapes_of<A>(p);
   const auto limits = limits_of<kernels::exact_limits>(p);
   auto* const states = scratch.take<std::byte>(static_cast<index_t>(kernels::exact_attention_bytes(problem, limits)));

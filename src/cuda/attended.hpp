@@ -57,7 +57,7 @@ std::vector<A> times_log2_e(const double* values, index_t count) {
 
 /// Positions of keys in pages, as far as sequences have keys.
 inline std::vector<index_t> positions_in_pages(const attend_params& p, const page_tables& tables) {
-  index_t count = 0;
+  index_t count = tables.pages.empty() ? (p.num_sequences - 1) * p.kv.position_stride : 0;
   for (const std::int32_t page : tables.pages) count = std::max(count, page * p.kv.position_stride);
   index_t longest = 0;
   for (index_t i = 0; i < p.num_sequences; ++i) longest = std::max(longest, p.sequences[i].kv_len);

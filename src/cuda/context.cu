@@ -45,12 +45,13 @@ std::string_view context::numerics(const attention_types& types) const {
 }
 
 failure context::check_numerics(const char* caller, std::string_view id, const attention_types& types) const {
-  if (id == numerics_id::cpu_v1 || id == numerics(types)) return {};
+  const std::string_view usual = numerics(types);
+  if (id == numerics_id::cpu_v1 || id == usual || (id == numerics_id::sm90_wgmma_v1 && usual == numerics_id::sm90_mma_v1)) return {};
   const std::string refused = std::string(caller) + ": numerics is " + std::string(id) + "; ";
   if (!uses_tensor_cores(id)) return {errc::config, refused + "this backend has " + std::string(numerics({dtype::f16, dtype::f16})) + " and cpu-v1"};
   return {errc::config, refused + "for activations of " + std::string(name_of(types.activations)) + ", keys and values of " +
                             std::string(name_of(types.keys)) + ", head_dim " + std::to_string(types.head_dim) + " and value_dim " +
-                            std::to_string(types.value_dim) + " this device has " + std::string(numerics(types))};
+                            std::to_string(types.value_dim) + " this device has " + std::string(usual)};
 }
 
 void context::synchronize() { impl_->queue.synchronize(); }

@@ -13,19 +13,24 @@ struct page_tables {
   std::vector<std::int32_t> pages;
   std::vector<int> first;  ///< of each sequence, in `pages`
 };
-/// `num_keys(s)` of sequence s are needed. A sequence without a table has one page.
+/// `num_keys(s)` of sequence s are needed.
 template <class NumKeys>
 page_tables page_tables_of(const packed_kv& kv, const sequence_rows* sequences, index_t num_sequences, NumKeys num_keys) {
   page_tables tables;
   for (index_t i = 0; i < num_sequences; ++i) {
     const sequence_rows& s = sequences[i];
+    if (s.pages == nullptr) return {};
     tables.first.push_back(static_cast<int>(tables.pages.size()));
-    if (s.pages != nullptr)
-      tables.pages.insert(tables.pages.end(), s.pages, s.pages + ceil_div(num_keys(s), kv.page_len));
-    else
-      tables.pages.push_back(static_cast<std::int32_t>(s.kv_batch));
+    tables.pages.insert(tables.pages.end(), s.pages, s.pages + ceil_div(num_keys(s), kv.page_len));
   }
   return tables;
+}
+/// Where sequences have no tables, each has a page of its own, one after the other: from the first one's on.
+inline packed_kv from_first_page(packed_kv kv, const sequence_rows& first) {
+  if (first.pages != nullptr) return kv;
+  if (kv.base != nullptr) kv.base += first.kv_batch * kv.page_bytes;
+  if (kv.positions != nullptr) kv.positions += first.kv_batch * kv.position_stride;
+  return kv;
 }
 
 /// Keys or values in pages; `offset` bytes from the beginning of a head's part of a page, rows of dim elements.

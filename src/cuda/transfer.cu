@@ -19,9 +19,10 @@ void transfer(context& ctx, const transfer_params& t, index_t offset, index_t di
   run(ctx, [&](launches& l) {
     sequence_rows s;
     s.pages = t.pages, s.kv_batch = t.kv_batch;
-    const page_tables tables = page_tables_of(t.kv, &s, 1, [&](const sequence_rows&) { return t.first + t.count; });
-    kernels::paged_rows pages{t.kv.base + offset, t.kv.page_bytes, t.kv.head_bytes,      dim * size_of(t.kv.type),
-                              t.kv.num_heads,     t.kv.page_len,   l.send(tables.pages), t.first};
+    const packed_kv kv = from_first_page(t.kv, s);
+    const page_tables tables = page_tables_of(kv, &s, 1, [&](const sequence_rows&) { return t.first + t.count; });
+    const kernels::paged_rows pages{kv.base + offset, kv.page_bytes, kv.head_bytes,        dim * size_of(kv.type),
+                                    kv.num_heads,     kv.page_len,   l.send(tables.pages), t.first};
     l.flush();
     kernels::transfer_rows(pages, staged.data(), t.count, to_pages, l.stream());
   });

@@ -54,8 +54,7 @@ failure check_attend(const attend_operands& call, const attend_options& options)
 }
 
 namespace detail {
-attend_params make_attend_params(const attend_operands& call, const attend_options& options, std::string_view numerics,
-                                 sequence_rows* sequences) {
+attend_params make_attend_params(const attend_operands& call, const attend_options& options, std::string_view numerics, sequence_rows* sequences) {
   const auto [q, k, v, out, lse] = call;
   attend_params p;
   p.accumulator = accumulator_of(q.type);
@@ -73,7 +72,7 @@ attend_params make_attend_params(const attend_operands& call, const attend_optio
   }
   p.k_positions = options.k_positions.empty() ? nullptr : options.k_positions.data();
   p.num_kv_heads = k.heads;
-  p.bf16_pairs = adds_bf16_pairs(numerics), p.tensor_cores = uses_tensor_cores(numerics);
+  p.bf16_pairs = adds_bf16_pairs(numerics), p.tensor_cores = uses_tensor_cores(numerics), p.wgmma = uses_wgmma(numerics);
   p.softmax_scale = options.softmax_scale.value_or(default_softmax_scale(q.dim));
   p.softcap = options.softcap.value_or(0);
   p.alibi_slopes = options.alibi_slopes.empty() ? nullptr : options.alibi_slopes.data();

@@ -180,7 +180,7 @@ class forward_pipeline {
     sequence_rows* const rows = rows_of_call(kv, x.batch, x.len, first_row);
     set_query_positions(kv, rows, x, first_row);
     attend_params p;
-    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_;
+    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_, p.wgmma = uses_wgmma(c_.numerics);
     p.q = q, p.out = attended, p.kv = kv.layout;
     if (options_.lse.present()) p.lse = batch_rows(options_.lse.get(), first_row, x.batch);
     p.sequences = rows, p.num_sequences = num_sequences(kv, x.batch);

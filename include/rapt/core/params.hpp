@@ -107,6 +107,7 @@ struct attend_params {
   std::uint64_t dropout_seed = 0, dropout_offset = 0;
   bool bf16_pairs = false;    ///< cpu-bf16dot-v1: scaled queries and probabilities are rounded to bf16; q, keys and values are bf16 or come from it
   bool tensor_cores = false;  ///< uses_tensor_cores: q, keys, values and out are f16, or bf16
+  bool wgmma = false;         ///< uses_wgmma
 };
 
 /// A matrix [depth, columns] as kernels read it: [ceil(columns / 16)][depth][16]. type is f32, f16 or bf16 with float accumulation, f64 with double.
