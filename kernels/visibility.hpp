@@ -37,7 +37,7 @@ constexpr bool ranges_decide(const attention_problem<T, Out>& p) {
   return p.q_positions.data == nullptr && p.k_positions.data == nullptr && p.mask.visible == nullptr && p.mask.added == nullptr;
 }
 
-/// Ranges of up to 256 consecutive queries: outside of its range a query sees nothing, inside it sees all where ranges_decide. They ascend.
+/// Ranges of up to 128 consecutive queries: outside of its range a query sees nothing, inside it sees all where ranges_decide. They ascend.
 struct row_ranges {
   int first, first_step, last, last_step, kv_len;
 
@@ -51,7 +51,7 @@ RAPT_DEVICE row_ranges ranges_of(const attention_problem<T, Out>& p, const seque
   row_ranges ranges{0, 0, s.kv_len, 0, s.kv_len};
   if (p.q_positions.data != nullptr || p.k_positions.data != nullptr) return ranges;
   const index_t position = index_t{s.first_position} + first_query;
-  const auto within = [&](index_t key) { return key < -256 ? -256 : key > s.kv_len ? s.kv_len : static_cast<int>(key); };
+  const auto within = [&](index_t key) { return key < -128 ? -128 : key > s.kv_len ? s.kv_len : static_cast<int>(key); };
   if (p.window_left != no_window) ranges.first = within(position - p.window_left), ranges.first_step = 1;
   if (p.window_right != no_window) ranges.last = within(position + p.window_right + 1), ranges.last_step = 1;
   return ranges;
