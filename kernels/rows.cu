@@ -20,6 +20,7 @@ template __global__ void gather_units(const copy_unit<8>*, copy_unit<8>*, const 
 template __global__ void gather_units(const copy_unit<4>*, copy_unit<4>*, const index_t*, index_t, index_t);
 template __global__ void gather_units(const copy_unit<2>*, copy_unit<2>*, const index_t*, index_t, index_t);
 template __global__ void gather_units(const copy_unit<1>*, copy_unit<1>*, const index_t*, index_t, index_t);
+template __global__ void write_parameters(const parameter_words);
 template __global__ void copy_units<copy_unit<2>>(strided_elements, strided_elements, element_extents, index_t);
 template __global__ void copy_units<copy_unit<4>>(strided_elements, strided_elements, element_extents, index_t);
 template __global__ void copy_units<copy_unit<8>>(strided_elements, strided_elements, element_extents, index_t);

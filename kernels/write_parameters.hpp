@@ -27,8 +27,9 @@ static_assert(sizeof(parameter_words) <= 4096, "a launch's parameters");
 constexpr int write_parameters_threads = 256;
 
 /// One block.
+template <class Words>
 RAPT_KERNEL(write_parameters_threads, 1)
-write_parameters(const parameter_words p) {
+write_parameters(const Words p) {
   for (int i = 0; i < p.num_places; ++i)
     for (int word = p.first[i] + static_cast<int>(simt::thread_idx()); word < p.first[i + 1]; word += write_parameters_threads)
       p.places[i][word - p.first[i]] = p.words[word];
@@ -53,7 +54,7 @@ class parameter_writer {
   /// Launches what is left.
   void flush(simt::stream stream) {
     if (next_.num_places == 0) return;
-    simt::launch<simt::no_storage>(write_parameters, {1}, write_parameters_threads, stream, next_);
+    simt::launch<simt::no_storage>(write_parameters<parameter_words>, {1}, write_parameters_threads, stream, next_);
     next_.num_places = 0;
   }
 
