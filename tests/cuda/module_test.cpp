@@ -50,6 +50,30 @@ TEST(cuda_module, agrees_with_the_cpu_to_rounding_and_with_itself_to_the_bit) {
   EXPECT_EQ(r.rows.y.fetch(), whole);
 }
 
+TEST(cuda_module, the_order_of_hopper_by_name_is_near_and_does_not_depend_on_batch_and_chunks) {
+  rig r;
+  rapt::attention_config config = r.config;
+  config.numerics = "sm90-wgmma-v1";
+  const rapt::multi_head_attention<bf16, rapt::cuda::backend> module(r.ctx, config, r.weights.views);
+  const auto rows = [&](index_t batch, index_t num_chunks) {
+    std::vector<bf16> x;
+    for (index_t b = 0; b < batch; ++b) x.insert(x.end(), r.x.begin(), r.x.end());
+    rows_of<rapt::cuda::backend> all(r.ctx, x);
+    using view = rapt::tensor_view<const bf16, 3, rapt::device_space>;
+    module.forward(r.ctx, view(all.x.data(), {batch, rig::len, rig::dim}), rapt::self_kv{},
+                   rapt::tensor_view<bf16, 3, rapt::device_space>(all.y.data(), {batch, rig::len, rig::dim}), {.num_chunks = num_chunks});
+    return all.y.fetch();
+  };
+  const std::vector<bf16> one = rows(1, 1), whole = r.whole();
+  EXPECT_NE(one, whole) << "another order";
+  EXPECT_LT(largest_difference(one, whole), 0.02);
+  for (const index_t num_chunks : {1, 3}) {
+    const std::vector<bf16> three = rows(3, num_chunks);
+    for (index_t b = 0; b < 3; ++b)
+      EXPECT_TRUE(std::equal(one.begin(), one.end(), three.begin() + b * rig::len * rig::dim)) << b << " of " << num_chunks << " chunks";
+  }
+}
+
 /// Rows in two steps, those of the second one by one, through a cache.
 template <class T, class Backend>
 std::vector<T> streamed(typename Backend::context& ctx, const rapt::attention_config& config, const contract::random_weights& weights,
