@@ -166,9 +166,12 @@ TEST(safetensors, hostile_12_extents_that_are_no_extents) {
   expect_header_refused("{\"a\":" + tensor_text("U8", "1,1,1,1,1,1,1,1,1", "0,1") + "}", "1");
   const std::string eight = file_bytes("{\"a\":" + tensor_text("U8", "1,1,1,1,1,1,1,1", "0,1") + "}", "1");
   EXPECT_EQ(safetensors::parse(bytes_of(eight))[0].rank, 8);
-  expect_header_refused("{\"a\":{\"dtype\":\"U8\",\"shape\":4,\"data_offsets\":[0,4]}}", "1234");
+  EXPECT_SAYS(expect_header_refused("{\"a\":{\"dtype\":\"U8\",\"shape\":4,\"data_offsets\":[0,4]}}", "1234"),
+              "shape must be an array; a number came");
+  EXPECT_SAYS(expect_header_refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":\"x\"}}", "1234"),
+              "data_offsets must be an array; a string came");
   expect_header_refused("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,4]}}", "1234");
-  expect_header_refused("{\"a\":{\"dtype\":5,\"shape\":[4],\"data_offsets\":[0,4]}}", "1234");
+  EXPECT_SAYS(expect_header_refused("{\"a\":{\"dtype\":5,\"shape\":[4],\"data_offsets\":[0,4]}}", "1234"), "dtype must be a string; a number came");
   expect_header_refused("{\"a\":{}}");
   expect_header_refused("{\"a\":4}", "1234");
 }
@@ -265,6 +268,15 @@ TEST(safetensors, tensors_come_in_the_order_of_their_data_whatever_the_header_sa
   EXPECT_EQ(file[0].name, "a");
   EXPECT_EQ(file[1].name, "e");
   EXPECT_EQ(file[2].name, "b");
+}
+
+TEST(safetensors, unknown_fields_of_a_tensor_are_skipped) {
+  const std::string bytes = file_bytes(
+      "{\"a\":{\"note\":\"U8\",\"dtype\":\"F32\",\"x\":{\"dtype\":\"U8\",\"shape\":[7]},\"shape\":[1],\"y\":[3,null,-1.5,true],\"data_offsets\":[0,4]"
+      ","
+      "\"last\":\"F64\",\"shapes\":5}}",
+      "1234");
+  EXPECT_EQ(safetensors::parse(bytes_of(bytes))[0].describe(), "F32 [1]");
 }
 
 TEST(safetensors, names_of_any_text) {
