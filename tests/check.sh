@@ -75,7 +75,7 @@ fi
 # For one architecture, as the table has every kernel for both. Without a device the program says that there is none.
 cuda_library() {
   local prefix=$PWD/build/cuda/prefix
-  cmake --preset cuda -DRAPT_BUILD_TESTS=OFF -DCMAKE_CUDA_ARCHITECTURES=90a-real && cmake --build --preset cuda -j "$jobs" && cmake --install build/cuda --prefix "$prefix" &&
+  cmake --preset cuda -DRAPT_BUILD_TESTS=OFF -DRAPT_BUILD_BENCH=OFF -DRAPT_BUILD_TOOLS=OFF -DCMAKE_CUDA_ARCHITECTURES=90a-real && cmake --build --preset cuda -j "$jobs" && cmake --install build/cuda --prefix "$prefix" &&
     cmake -S tests/packaging/cuda -B build/cuda/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build/cuda/consumer &&
     build/cuda/consumer/consumer | tee /dev/stderr | grep -E '^(sm_|no device: cuda)'
 }

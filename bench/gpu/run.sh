@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All that a machine with a device is needed for: the wrappers and kernels against the emulator, then the kernels beside PyTorch's. Five and
 # a half minutes on an H200, four of them for the build.
-# Needs nvcc 13, g++ and a python3 with PyTorch for CUDA.
+# Needs nvcc 13, g++ and a python3 with PyTorch for CUDA; the module also what ./run installs, and is left out without.
 #
 # RAPT_GPU_BUILD_ONLY=1 RAPT_GPU_ARCH=sm_90a builds on a machine without a device what RAPT_GPU_BUILT=1 then runs on one (build/gpu).
 #
@@ -30,6 +30,11 @@ if [[ ! -v RAPT_GPU_BUILT ]]; then
   "${for_emulator[@]}" bench/gpu/conformance.cu -o "$build/conformance-emulated"
   wait
   for program in conformance parity; do "$build/$program-emulated" "$build/$program.emulated"; done
+  # The library needs what ./run installs.
+  if command -v cmake >/dev/null && [[ -e /usr/include/hwy/highway.h ]]; then
+    cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES="${arch#sm_}" >"$build/cuda.log" && cmake --build build/cuda --target rapt_parity_device rapt_gpu_module >>"$build/cuda.log"
+    cp build/cuda/tests/parity/rapt_parity_device build/cuda/bench/rapt_gpu_module "$build"
+  fi
 fi
 [[ ! -v RAPT_GPU_BUILD_ONLY ]] || exit 0
 
@@ -43,6 +48,12 @@ for program in conformance parity; do
   "$build/conformance-emulated" "$build/$program.emulated" "$build/$program.device" | tee "$result-$program.txt" || true
 done
 "$build/conformance" --hashes "$build/conformance.device" >"$result-conformance.json"
+
+if [[ -x $build/rapt_parity_device ]]; then
+  printf '== the module: every parity case, bits, what a step holds\n'
+  "$build/rapt_parity_device" fixtures --quiet | tee "$result-module-parity.txt"
+  "$build/rapt_gpu_module" "$result-module.json"
+fi
 
 printf '== kernels: right, and how fast\n'
 python3 -u bench/gpu/attention.py "$build/librapt_gpu.so" "$result-attention.json"
