@@ -1,4 +1,5 @@
 // Append, and what copies rows, elements and parameters, compiled for devices.
+#include <kernels/angles.hpp>
 #include <kernels/append.hpp>
 #include <kernels/copy_elements.hpp>
 #include <kernels/gather.hpp>
@@ -20,6 +21,8 @@ template __global__ void gather_units(const copy_unit<8>*, copy_unit<8>*, const 
 template __global__ void gather_units(const copy_unit<4>*, copy_unit<4>*, const index_t*, index_t, index_t);
 template __global__ void gather_units(const copy_unit<2>*, copy_unit<2>*, const index_t*, index_t, index_t);
 template __global__ void gather_units(const copy_unit<1>*, copy_unit<1>*, const index_t*, index_t, index_t);
+template __global__ void find_angles(angles_problem<float>);
+template __global__ void find_angles(angles_problem<double>);
 template __global__ void write_parameters(const parameter_words);
 template __global__ void copy_units<copy_unit<2>>(strided_elements, strided_elements, element_extents, index_t);
 template __global__ void copy_units<copy_unit<4>>(strided_elements, strided_elements, element_extents, index_t);

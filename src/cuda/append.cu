@@ -35,7 +35,7 @@ kernels::append_problem<From, T> problem_of(launches& l, const operand& q, const
   p.sequences = l.send(appended_sequences(rows, num_sequences, tables));
   p.page_table = l.send(tables.pages);
   p.rope_dim = static_cast<int>(rope.dim), p.interleaved = rope.interleaved;
-  if (rope.dim > 0) p.angles = l.send(angles_of<float>(rope, rows, num_sequences));
+  if (rope.dim > 0) p.angles = angles_of<float>(l, rope, rows, num_sequences);
   return p;
 }
 
@@ -63,7 +63,7 @@ void append_exact(launches& l, const append_params& params) {
   p.q_norm = static_cast<const A*>(params.q_norm.weight), p.k_norm = static_cast<const A*>(params.norm.weight);
   p.eps = params.norm.weight != nullptr ? params.norm.eps : params.q_norm.eps;
   p.rope_dim = static_cast<int>(params.rope.dim), p.interleaved = params.rope.interleaved;
-  if (params.rope.dim > 0) p.angles = l.send(angles_of<A>(params.rope, params.sequences, params.num_sequences));
+  if (params.rope.dim > 0) p.angles = angles_of<A>(l, params.rope, params.sequences, params.num_sequences);
   l.flush();
   kernels::append_exact(p, l.stream());
 }

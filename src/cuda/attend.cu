@@ -40,7 +40,7 @@ kernels::attention_problem<T> problem_of(launches& l, const attend_params& p) {
   to.q = view_of_rows<const T>(p.q), to.out = view_of_rows<T>(p.out), to.lse = view_of_rows<float>(p.lse);
   to.sequences = l.send(attended_sequences(p, tables));
   to.softmax_scale = p.softmax_scale, to.softcap = p.softcap;
-  to.q_positions.data = l.send(explicit_positions(p)), to.q_positions.row_stride = 1;
+  to.q_positions.data = l.send(explicit_positions(p.sequences, p.num_sequences)), to.q_positions.row_stride = 1;
   to.mask.head_stride = p.mask.head_stride, to.mask.row_stride = p.mask.row_stride, to.mask.key_stride = p.mask.key_stride;
   if (p.mask.kind == mask_kind::boolean) to.mask.visible = static_cast<const bool*>(p.mask.data);
   if (p.mask.kind == mask_kind::additive) to.mask.added = static_cast<const float*>(p.mask.data);
@@ -67,7 +67,8 @@ attend_scratch scratch_of(const context& ctx, const attend_params& p, const kern
     return s;
   }
   // The keys that a window leaves to see are known where positions are.
-  if (p.kv.positions != nullptr || p.k_positions != nullptr || !explicit_positions(p).empty()) shape.window_left = no_window;
+  if (p.kv.positions != nullptr || p.k_positions != nullptr || !explicit_positions(p.sequences, p.num_sequences).empty())
+    shape.window_left = no_window;
   const kernels::decode_sizes sizes = kernels::decode_sizes_of(shape, limits);
   s.acc = scratch.take<float>(sizes.acc), s.max_and_sum = scratch.take<float>(sizes.max_and_sum);
   s.num_counters = sizes.counters;

@@ -38,7 +38,7 @@ void send_rest(launches& l, const attend_params& p, kernels::exact_attention_pro
     to.k_positions.data = l.send(std::vector<index_t>(p.k_positions, p.k_positions + p.k.len));
   }
   to.sequences = l.send(attended_sequences(p, tables));
-  to.q_positions.data = l.send(explicit_positions(p)), to.q_positions.row_stride = 1;
+  to.q_positions.data = l.send(explicit_positions(p.sequences, p.num_sequences)), to.q_positions.row_stride = 1;
   to.alibi_slopes_log2 = l.send(times_log2_e<A>(p.alibi_slopes, p.q.heads));
   to.sink_logits_log2 = l.send(times_log2_e<A>(p.sink_logits, p.q.heads));
   if (p.dropout_p > 0) {

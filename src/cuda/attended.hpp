@@ -35,11 +35,11 @@ inline std::vector<kernels::sequence> attended_sequences(const attend_params& p,
 }
 
 /// Positions of the call's rows, where some sequence gives its own.
-inline std::vector<index_t> explicit_positions(const attend_params& p) {
+inline std::vector<index_t> explicit_positions(const sequence_rows* sequences, index_t num_sequences) {
   std::vector<index_t> all;
-  const auto* const end = p.sequences + p.num_sequences;
-  if (std::none_of(p.sequences, end, [](const sequence_rows& s) { return s.positions != nullptr; })) return all;
-  for (const sequence_rows* s = p.sequences; s != end; ++s) {
+  const sequence_rows* const end = sequences + num_sequences;
+  if (std::none_of(sequences, end, [](const sequence_rows& s) { return s.positions != nullptr; })) return all;
+  for (const sequence_rows* s = sequences; s != end; ++s) {
     all.resize(std::max(all.size(), static_cast<std::size_t>(s->first_row + s->num_rows)));
     for (index_t i = 0; i < s->num_rows; ++i) all[static_cast<std::size_t>(s->first_row + i)] = position_of(*s, i);
   }

@@ -9,6 +9,12 @@ namespace rapt {
 inline namespace v0 {
 namespace cuda {
 
+/// Of the rotary embedding, in the device's memory, as long as they are made from the same.
+struct kept_angles {
+  std::vector<std::byte> made_from;
+  buffer memory;
+};
+
 class context::impl {
  public:
   explicit impl(const context_options& options);
@@ -19,6 +25,7 @@ class context::impl {
   buffer memory;  ///< the workspace
   std::vector<sequence_rows> sequences;
   parameter_store parameters;
+  kept_angles angles;
   buffer counters;  ///< 0 between launches
 
   /// So many, each 0 until a launch of this call changes it, and 0 again when that has ended. Throws cuda_error.

@@ -30,9 +30,9 @@ TEST(cuda_hot_path, a_step_gives_the_stream_launches_only) {
   r.step(cache, sequence, 0, 40);  // grows the workspace
   for (index_t i = 40; i < 60; ++i) {
     auto open = cache.begin_step({{sequence, 1}});
-    // Three projections, rows to their places, attention, projection. What these read of the host's goes along in one launch for each of two: in the
-    // first layer only, since it stays the same.
-    expect_launches_only(calls_of([&] { r.forward(open, 0, i, 1); }), 8);
+    // Three projections, rows to their places, attention, projection. What these read of the host's goes along in one launch for each of two, and one
+    // finds the angles: in the first layer only, since they stay the same.
+    expect_launches_only(calls_of([&] { r.forward(open, 0, i, 1); }), 9);
     expect_launches_only(calls_of([&] { r.forward(open, 1, i, 1); }), 6);
     expect_launches_only(calls_of([&] { r.forward(open, 2, i, 1); }), 6);
     open.commit();
@@ -52,7 +52,7 @@ TEST(cuda_hot_path, forks_truncation_and_rollback_touch_no_device_memory_and_sha
               }).empty());
   r.step(cache, *second, 40, 1);
   auto open = cache.begin_step({{first, 1}});  // page 2 is shared: copied before it is written
-  expect_launches_only(calls_of([&] { r.forward(open, 0, 39, 1); }), 9);
+  expect_launches_only(calls_of([&] { r.forward(open, 0, 39, 1); }), 10);
 }
 
 TEST(cuda_hot_path, a_batch_is_one_launch_of_each_kernel_however_many_sequences_it_has) {
@@ -70,7 +70,7 @@ TEST(cuda_hot_path, a_batch_is_one_launch_of_each_kernel_however_many_sequences_
     return calls;
   };
   step();
-  expect_launches_only(step(), 8);
+  expect_launches_only(step(), 9);
 }
 
 TEST(cuda_hot_path, memory_is_used_again) {

@@ -23,7 +23,7 @@ PRIVATE = {  # src/<room> may include these rooms of src, and what include/rapt/
     "attention": ["core", "math", "ops", "attention"],
     "state": ["core", "attention", "state"],
     "cpu": ["core", "math", "cpu"],
-    "cuda": ["core", "math", "cuda", "kernels"],
+    "cuda": ["core", "cuda", "kernels"],
 }
 # The templates compiled for one backend: the only place that sees both.
 PRIVATE["instances"] = []
