@@ -23,10 +23,10 @@ hostile() {
 step "build with -Ofast -march=native" hostile
 [[ ! -x build/hostile/tests/rapt_contract_test ]] || run_tests build/hostile -R '^(math|contract\.numerics_lock)\.'
 
-build_and_test asan -LE '^(packaging|structure|parity)$'
+RAPT_CUDA_MATRIX_CASES=6 build_and_test asan
 # A minute for each, as many at once as there are jobs; ./run soak runs them for hours.
 step "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz 60
-RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention)\.|^kernels\.race\.|thread|matrix\.first_quarter'
+RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention|races)\.|thread|matrix\.first_quarter'
 
 shared() {
   local prefix=$PWD/build/shared/prefix foreign
