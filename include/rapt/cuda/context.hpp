@@ -28,8 +28,7 @@ struct context_options {
 
 /// Owns the workspace, and the stream where none was given. Belongs to one caller at a time; several contexts may work on one module at once. After a
 /// call has thrown cuda_error, but for want of memory for the workspace, a module or a cache, what the device holds is unknown: every later call
-/// throws cuda_error too. One that was moved
-/// from may only be destroyed or assigned to.
+/// throws cuda_error too. One that was moved from may only be destroyed or assigned to.
 class RAPT_API context {
  public:
   using backend_type = backend;
