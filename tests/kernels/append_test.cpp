@@ -244,7 +244,7 @@ TEST(append_errors, are_found_before_anything_is_written) {
   using problem = append_problem<float, bf16>;
   EXPECT_EQ(code_of([](problem&) {}), rapt::errc::none);
   EXPECT_EQ(code_of([](problem& p) { p.num_rows = 0; }), rapt::errc::none);
-  EXPECT_EQ(code_of([](problem& p) { p.num_kv_heads = 0; }), rapt::errc::config);
+  EXPECT_EQ(code_of([](problem& p) { p.num_kv_heads = -1; }), rapt::errc::config);
   EXPECT_EQ(code_of([](problem& p) { p.head_dim = 257; }), rapt::errc::config);
   EXPECT_EQ(code_of([](problem& p) { p.rope_dim = 66; }), rapt::errc::config);
   EXPECT_EQ(code_of([](problem& p) { p.rope_dim = 3; }), rapt::errc::config);
