@@ -64,16 +64,18 @@ thread_local fibre* left = nullptr;  // who switched last
 
 }  // namespace
 
-fibre::~fibre() {
+fibre::~fibre() { forget(); }
+
+void fibre::forget() {
 #ifdef RAPT_TSAN_FIBRES
   if (stack_) __tsan_destroy_fiber(tsan_fibre_);
 #endif
 }
 
 void fibre::start(void (*entry)()) {
+  forget();
 #ifdef RAPT_TSAN_FIBRES
   // A new one each time: the old one's calls have never returned.
-  if (stack_) __tsan_destroy_fiber(tsan_fibre_);
   tsan_fibre_ = __tsan_create_fiber(0);
 #endif
   if (!stack_) stack_.reset(new std::byte[stack_bytes]);

@@ -24,6 +24,7 @@ class fibre {
   static void entered();
 
  private:
+  void forget();  // to ThreadSanitizer
   std::unique_ptr<std::byte[]> stack_;
   void* stack_pointer_ = nullptr;
   // AddressSanitizer's view of the stack. The thread's own is learned when a fibre is first entered from it.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace rapt {
@@ -56,6 +57,7 @@ class parameter_store {
       const bool fits = held.room >= bytes.size(), oldest_fits = oldest != nullptr && oldest->room >= bytes.size();
       if (oldest == nullptr || (fits != oldest_fits ? fits : held.last_use < oldest->last_use)) oldest = &held;
     }
+    if (oldest == nullptr) raise(errc::capacity, "cuda: an operation sends more than " + std::to_string(max_arrays) + " arrays");
     if (oldest->room < bytes.size()) {
       oldest->last_use = 0;  // it holds nothing, should this throw
       const std::size_t room = std::max(bytes.size(), 2 * oldest->room);
