@@ -274,12 +274,12 @@ failure synchronize(event e) {
 failure describe_tensor(const tensor_layout& layout, tensor_map& to) {
   if (failure f = check_layout(layout)) return f;
   static_assert(sizeof layout <= sizeof to);
-  std::memcpy(&to, &layout, sizeof layout);
+  std::memcpy(to.opaque, &layout, sizeof layout);
   return {};
 }
 tensor_layout layout_of(const tensor_map& map) {
   tensor_layout layout;
-  std::memcpy(static_cast<void*>(&layout), &map, sizeof layout);
+  std::memcpy(static_cast<void*>(&layout), map.opaque, sizeof layout);
   return layout;
 }
 
