@@ -20,7 +20,7 @@ if [[ $arch == native && $(nvidia-smi --query-gpu=compute_cap --format=csv,nohea
 target=(-arch="$arch") hopper=()
 if [[ $arch == sm_90a ]]; then target=(-gencode=arch=compute_90a,code=sm_90a -DRAPT_SM_90A) hopper=(bench/gpu/hopper_api.cu); fi
 for_device=("$nvcc" -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr "${target[@]}" -I. -Iinclude kernels/runtime/cuda.cu "${core[@]}")
-for_emulator=(g++ -std=c++20 -O2 -ffp-contract=off -I. -Iinclude kernels/simt/{emulator,fibre}.cpp kernels/runtime/emulated.cpp "${core[@]}" -x c++)
+for_emulator=(g++ -std=c++20 -O2 -ffp-contract=off -I. -Iinclude kernels/simt/*.cpp kernels/runtime/emulated.cpp "${core[@]}" -x c++)
 
 if [[ ! -v RAPT_GPU_BUILT ]]; then
   printf '== build\n'

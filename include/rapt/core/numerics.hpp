@@ -16,7 +16,7 @@ inline constexpr std::string_view cpu_bf16dot_v1 = "cpu-bf16dot-v1";
 /// Tensor cores of an NVIDIA device, by mma.sync on tiles of 64 keys: sm_80 to sm_89, and sm_90.
 inline constexpr std::string_view sm80_mma_v1 = "sm80-mma16816-k64-v1";
 inline constexpr std::string_view sm90_mma_v1 = "sm90-mma16816-k64-v1";
-/// By name: as sm90-mma16816-k64-v1, but many queries by Hopper's wgmma where the call allows it. Twice as fast; a query's bits then depend on
+/// By name: as sm90-mma16816-k64-v1, but many queries by Hopper's wgmma where the call allows it. Up to twice as fast; a query's bits then depend on
 /// whether it came with few others or with many, not on anything else.
 inline constexpr std::string_view sm90_wgmma_v1 = "sm90-wgmma-v1";
 
