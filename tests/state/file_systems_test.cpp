@@ -191,8 +191,14 @@ TEST(file_systems, hostile_28_a_limit_on_the_size_of_files) {
 TEST(file_systems, hostile_28_no_descriptor_left) {
   const temporary_directory directory;
   state_of(1, 100).to_file(directory / "state");
-  // UndefinedBehaviorSanitizer needs a pipe to look at the class of std::generic_category for the first time.
-  EXPECT_THROW(state_of(2, 100).to_file(directory / "missing/state"), io_error);
+  const auto error_of_save = [&](const char* name) {
+    try {
+      state_of(2, 100).to_file(directory / name);
+    } catch (const io_error& e) { return e.error_number(); }
+    return 0;
+  };
+  // UndefinedBehaviorSanitizer needs a pipe to look at the class of an object for the first time.
+  EXPECT_EQ(error_of_save("missing/state"), ENOENT);
   const auto before = contents_of(directory.path());
   rlimit saved = {};
   getrlimit(RLIMIT_NOFILE, &saved);
@@ -201,11 +207,8 @@ TEST(file_systems, hostile_28_no_descriptor_left) {
     const int probe = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     ::close(probe);
     const rlimit limit = {static_cast<rlim_t>(probe) + room, saved.rlim_max};
-    int error = 0;
     setrlimit(RLIMIT_NOFILE, &limit);
-    try {
-      state_of(2, 100).to_file(directory / "state");
-    } catch (const io_error& e) { error = e.error_number(); }
+    const int error = error_of_save("state");
     setrlimit(RLIMIT_NOFILE, &saved);
     EXPECT_EQ(error, room < 2 ? EMFILE : 0) << room;
     if (room < 2) { EXPECT_EQ(contents_of(directory.path()), before); }
