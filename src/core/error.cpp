@@ -15,6 +15,7 @@ checksum_error::checksum_error(const std::string& message) : error(errc::checksu
 version_error::version_error(const std::string& message) : error(errc::version, message) {}
 cuda_error::cuda_error(const std::string& message) : error(errc::cuda, message) {}
 comm_error::comm_error(const std::string& message) : error(errc::comm, message) {}
+cancelled_error::cancelled_error(const std::string& message) : error(errc::cancelled, message) {}
 
 io_error::io_error(const std::string& message, const std::string& path, int error_number)
     : error(errc::io, message), path_(path), error_number_(error_number) {}
@@ -41,6 +42,8 @@ void raise(errc code, const std::string& message) {
       throw cuda_error(message);
     case errc::comm:
       throw comm_error(message);
+    case errc::cancelled:
+      throw cancelled_error(message);
     case errc::io:
       throw io_error(message, {}, 0);
     case errc::none:

@@ -10,11 +10,9 @@ namespace detail {
 
 std::uint64_t xxh3_64(std::initializer_list<std::span<const std::byte>> parts) {
   if (parts.size() == 1) return XXH3_64bits(parts.begin()->data(), parts.begin()->size());
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
-  if (!state) throw std::bad_alloc();
-  XXH3_64bits_reset(state.get());
-  for (const std::span<const std::byte> part : parts) XXH3_64bits_update(state.get(), part.data(), part.size());
-  return XXH3_64bits_digest(state.get());
+  hasher_64 all;
+  for (const std::span<const std::byte> part : parts) all.add(part);
+  return all.digest();
 }
 
 std::string hex(std::uint64_t value) {
@@ -23,7 +21,20 @@ std::string hex(std::uint64_t value) {
   return digits;
 }
 
-void hasher_128::free_state::operator()(XXH3_state_s* state) const { XXH3_freeState(state); }
+void free_hash_state::operator()(XXH3_state_s* state) const { XXH3_freeState(state); }
+
+hasher_64::hasher_64() : state_(XXH3_createState()) {
+  if (!state_) throw std::bad_alloc();
+  XXH3_64bits_reset(state_.get());
+}
+
+void hasher_64::add(std::span<const std::byte> bytes) { XXH3_64bits_update(state_.get(), bytes.data(), bytes.size()); }
+
+std::uint64_t hasher_64::digest() {
+  const std::uint64_t value = XXH3_64bits_digest(state_.get());
+  XXH3_64bits_reset(state_.get());
+  return value;
+}
 
 hasher_128::hasher_128() : state_(XXH3_createState()) {
   if (!state_) throw std::bad_alloc();

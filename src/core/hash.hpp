@@ -21,6 +21,22 @@ std::uint64_t xxh3_64(std::initializer_list<std::span<const std::byte>> parts);
 /// 16 lower-case hexadecimal digits, the most significant first.
 std::string hex(std::uint64_t value);
 
+struct free_hash_state {
+  void operator()(XXH3_state_s* state) const;
+};
+
+/// XXH3-64 of bytes that come in parts; the parts' lengths change nothing.
+class hasher_64 {
+ public:
+  hasher_64();
+  void add(std::span<const std::byte> bytes);
+  /// Of all that was added since the last digest; the next begins anew.
+  std::uint64_t digest();
+
+ private:
+  std::unique_ptr<XXH3_state_s, free_hash_state> state_;
+};
+
 struct hash_128 {
   std::uint64_t high = 0, low = 0;
 };
@@ -35,10 +51,7 @@ class hasher_128 {
   hash_128 digest() const;
 
  private:
-  struct free_state {
-    void operator()(XXH3_state_s* state) const;
-  };
-  std::unique_ptr<XXH3_state_s, free_state> state_;
+  std::unique_ptr<XXH3_state_s, free_hash_state> state_;
 };
 
 }  // namespace detail

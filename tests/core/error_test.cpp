@@ -31,6 +31,7 @@ TEST(error, each_code_raises_its_type) {
   expect_raised<rapt::version_error>(errc::version);
   expect_raised<rapt::cuda_error>(errc::cuda);
   expect_raised<rapt::comm_error>(errc::comm);
+  expect_raised<rapt::cancelled_error>(errc::cancelled);
   expect_raised<rapt::io_error>(errc::io);
   expect_raised<rapt::error>(errc::none);
 }

@@ -20,7 +20,8 @@ enum class errc {
   version,   ///< a file of a version that can not be read
   io,        ///< the operating system refused
   cuda,      ///< the CUDA runtime refused
-  comm       ///< another rank failed
+  comm,      ///< another rank failed
+  cancelled  ///< the caller's progress function said no
 };
 
 /// Base of every error of rapt. what() says where, what came and what was needed.
@@ -62,6 +63,9 @@ struct RAPT_API cuda_error : error {
 };
 struct RAPT_API comm_error : error {
   explicit comm_error(const std::string& message);
+};
+struct RAPT_API cancelled_error : error {
+  explicit cancelled_error(const std::string& message);
 };
 
 /// An operation on a file failed; error_number() is the system's errno, 0 where the refusal is rapt's own (not a regular file).
