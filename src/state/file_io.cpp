@@ -1,6 +1,7 @@
 #include <state/file_io.hpp>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -23,6 +24,20 @@ constexpr std::size_t most_at_once = std::size_t{1} << 30;
 [[noreturn]] void fail(const std::string& what, const std::string& path, int error_number) {
   const std::string reason = error_number == 0 ? std::string() : ": " + std::generic_category().message(error_number);
   throw io_error(what + " " + path + reason, path, error_number);
+}
+
+// Of try_read: no errno.
+constexpr int became_shorter = -1;
+
+// Signals meant for the program are handled by its own threads; so are those that a write can raise where a limit on file sizes is met.
+int start_thread(pthread_t* thread, void* (*main)(void*), void* arg) {
+  sigset_t all, before;
+  sigfillset(&all);
+  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&all, own);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  const int refusal = pthread_create(thread, nullptr, main, arg);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return refusal;
 }
 
 template <class Call>
@@ -66,6 +81,7 @@ system_calls& system() {
       [](int directory, const char* path) { return ::unlinkat(directory, path, 0); },
       [](void* to, std::size_t bytes) { return ::getrandom(to, bytes, 0); },
       [](int fd, std::size_t bytes) { return ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0); },
+      start_thread,
   };
   return calls;
 }
@@ -107,14 +123,20 @@ input_file::input_file(const std::string& path) : path_(path) {
   bytes_ = static_cast<std::uint64_t>(found.st_size);
 }
 
-void input_file::read(std::uint64_t offset, std::span<std::byte> to) const {
+int input_file::try_read(std::uint64_t offset, std::span<std::byte> to) const noexcept {
   while (!to.empty()) {
     const ssize_t got = retry([&] { return system().pread(file_.get(), to.data(), std::min(to.size(), most_at_once), static_cast<off_t>(offset)); });
-    if (got < 0) fail("could not read", path_, errno);
-    if (got == 0) fail("became shorter while it was read:", path_, 0);
+    if (got < 0) return errno;
+    if (got == 0) return became_shorter;
     to = to.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }
+  return 0;
+}
+
+void input_file::fail_to_read(int refusal) const {
+  if (refusal == became_shorter) fail("became shorter while it was read:", path_, 0);
+  fail("could not read", path_, refusal);
 }
 
 void replacement::fail(const char* what, int error_number) const { detail::fail(what, path_, error_number); }
@@ -183,15 +205,18 @@ replacement::~replacement() {
   if (!temporary_.empty()) system().unlink(directory_.get(), temporary_.c_str());
 }
 
-void replacement::write(std::uint64_t offset, std::span<const std::byte> from) {
+int replacement::try_write(std::uint64_t offset, std::span<const std::byte> from) const noexcept {
   while (!from.empty()) {
     const ssize_t put =
         retry([&] { return system().pwrite(file_.get(), from.data(), std::min(from.size(), most_at_once), static_cast<off_t>(offset)); });
-    if (put <= 0) fail("could not write the new", put < 0 ? errno : EIO);
+    if (put <= 0) return put < 0 ? errno : EIO;
     from = from.subspan(static_cast<std::size_t>(put));
     offset += static_cast<std::uint64_t>(put);
   }
+  return 0;
 }
+
+void replacement::fail_to_write(int refusal) const { fail("could not write the new", refusal); }
 
 void replacement::commit() {
   // A second fsync after a failed one may report success for pages that the kernel has dropped: one attempt, EINTR included.

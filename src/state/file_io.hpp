@@ -1,7 +1,9 @@
-// Every system call on files that the library makes: reading a regular file, and replacing one at once and durably.
+// Every system call on files that the library makes: reading a regular file, and replacing one at once and durably. Moving bytes while the caller
+// computes: file_stream.hpp.
 #pragma once
 #include <rapt/core/error.hpp>
 
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -14,7 +16,8 @@ namespace rapt {
 inline namespace v0 {
 namespace detail {
 
-/// The calls as the room makes them; errors by errno, allocate's as its value. Tests put failing ones here; nobody else writes to it.
+/// The calls as the room makes them; errors by errno, those of allocate and start_thread as their value. Tests put failing ones here; nobody else
+/// writes to it.
 struct system_calls {
   int (*open)(int directory, const char* path, int flags, mode_t mode);
   int (*close)(int fd);
@@ -30,6 +33,7 @@ struct system_calls {
   int (*unlink)(int directory, const char* path);
   ssize_t (*random)(void* to, std::size_t bytes);
   void* (*map)(int fd, std::size_t bytes);  ///< for reading; MAP_FAILED
+  int (*start_thread)(pthread_t* thread, void* (*main)(void*), void* arg);
 };
 RAPT_API system_calls& system();
 
@@ -68,7 +72,12 @@ class input_file {
   explicit input_file(const std::string& path);
   std::uint64_t bytes() const { return bytes_; }
   /// Throws io_error, also where the file has become shorter since it was opened.
-  void read(std::uint64_t offset, std::span<std::byte> to) const;
+  void read(std::uint64_t offset, std::span<std::byte> to) const {
+    if (const int refusal = try_read(offset, to)) fail_to_read(refusal);
+  }
+  /// 0, or the refusal that fail_to_read makes an error of.
+  int try_read(std::uint64_t offset, std::span<std::byte> to) const noexcept;
+  [[noreturn]] void fail_to_read(int refusal) const;
   mapping map() const { return mapping(file_, static_cast<std::size_t>(bytes_), path_); }
 
  private:
@@ -85,7 +94,12 @@ class RAPT_API replacement {
   replacement(const replacement&) = delete;
   replacement& operator=(const replacement&) = delete;
   ~replacement();
-  void write(std::uint64_t offset, std::span<const std::byte> from);
+  void write(std::uint64_t offset, std::span<const std::byte> from) const {
+    if (const int refusal = try_write(offset, from)) fail_to_write(refusal);
+  }
+  /// 0, or the refusal that fail_to_write makes an error of.
+  int try_write(std::uint64_t offset, std::span<const std::byte> from) const noexcept;
+  [[noreturn]] void fail_to_write(int refusal) const;
   void commit();
 
  private:

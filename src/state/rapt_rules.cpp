@@ -1,5 +1,4 @@
 // What a file that carries rapt's metadata promises beyond the format, and the proof of it.
-#include <core/hash.hpp>
 #include <state/staged_file.hpp>
 
 #include <algorithm>
@@ -26,8 +25,6 @@ bool parse_version(std::string_view text, unsigned& major) {
   major = static_cast<unsigned>(std::stoul(std::string(text.substr(0, dot))));
   return true;
 }
-
-bool is_pad(std::string_view name) { return name.starts_with(pad_prefix); }
 
 void check_version(const header& index, const std::string& where) {
   const std::optional<std::string_view> version = index.find_metadata(version_key);
@@ -65,6 +62,8 @@ void check_tensors(const header& index, const std::string& where) {
 }
 
 }  // namespace
+
+bool is_pad(std::string_view name) { return name.starts_with(pad_prefix); }
 
 std::size_t find_header_digits(std::span<const std::byte> head) {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
@@ -106,20 +105,43 @@ bool check_header_rules(const header& index, std::span<const std::byte> head, co
   return true;
 }
 
-void check_data_rules(const header& index, const std::byte* data, const std::string& where) {
-  for (std::size_t i = 0; i < index.num_tensors(); ++i) {
-    const header_tensor tensor = index.tensor(i);
-    const std::span<const std::byte> bytes(data + tensor.begin, static_cast<std::size_t>(tensor.end - tensor.begin));
-    if (is_pad(tensor.name)) {
-      if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{}; }))
-        raise(errc::format, where + "tensor " + in_quotes(tensor.name) + ": a pad must be zero");
-      continue;
+void check_pad(const header_tensor& pad, std::span<const std::byte> bytes, const std::string& where) {
+  if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{}; }))
+    raise(errc::format, where + "tensor " + in_quotes(pad.name) + ": a pad must be zero");
+}
+
+void check_checksum(const header& index, const header_tensor& tensor, std::uint64_t found, const std::string& where) {
+  const std::string_view claimed = *index.find_metadata(std::string(checksum_prefix) + std::string(tensor.name));
+  if (detail::hex(found) != claimed)
+    raise(errc::checksum, where + "tensor " + in_quotes(tensor.name) + " has changed: its checksum is " + detail::hex(found) + "; the header says " +
+                              std::string(claimed));
+}
+
+void data_check::next_tensor() {
+  // Tensors without bytes have a checksum too.
+  for (; number_ < index_.num_tensors(); ++number_) {
+    tensor_ = index_.tensor(number_);
+    if (tensor_.begin != tensor_.end) return;
+    if (!is_pad(tensor_.name)) check_checksum(index_, tensor_, hash_.digest(), where_);
+  }
+}
+
+void data_check::add(std::span<const std::byte> bytes, const staged_file::take_function& take) {
+  while (!bytes.empty()) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(tensor_.end - at_, bytes.size()));
+    const std::span<const std::byte> part = bytes.first(count);
+    if (is_pad(tensor_.name)) {
+      check_pad(tensor_, part, where_);
+    } else {
+      hash_.add(part);
+      if (take) take(tensor_, at_ - tensor_.begin, part);
     }
-    const std::string found = detail::hex(detail::xxh3_64({bytes}));
-    const std::string_view claimed = *index.find_metadata(std::string(checksum_prefix) + std::string(tensor.name));
-    if (found != claimed)
-      raise(errc::checksum,
-            where + "tensor " + in_quotes(tensor.name) + " has changed: its checksum is " + found + "; the header says " + std::string(claimed));
+    bytes = bytes.subspan(count);
+    at_ += count;
+    if (at_ < tensor_.end) continue;
+    if (!is_pad(tensor_.name)) check_checksum(index_, tensor_, hash_.digest(), where_);
+    ++number_;
+    next_tensor();
   }
 }
 

@@ -1,20 +1,10 @@
 #include <state/staged_file.hpp>
 
-#include <cstdlib>
-#include <new>
+#include <algorithm>
 
 namespace rapt {
 inline namespace v0 {
 namespace safetensors {
-namespace {
-
-buffer allocate_aligned(std::size_t bytes) {
-  if (bytes == 0) return {};
-  auto* data = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(file_alignment)));
-  return {data, bytes, [](std::byte* memory, std::size_t) { ::operator delete(memory, std::align_val_t(file_alignment)); }};
-}
-
-}  // namespace
 
 std::string tensor::describe() const {
   std::string text = std::string(type_name) + " [";
@@ -91,7 +81,7 @@ header staged_file::read_header() {
   buffer owned;
   std::span<const std::byte> head = input_ ? std::span<const std::byte>() : bytes_.first(static_cast<std::size_t>(data_begin_));
   if (input_) {
-    owned = allocate_aligned(static_cast<std::size_t>(data_begin_));
+    owned = detail::allocate_aligned(static_cast<std::size_t>(data_begin_));
     input_->read(0, {owned.data(), owned.bytes()});
     head = {owned.data(), owned.bytes()};
   }
@@ -104,28 +94,81 @@ header staged_file::read_header() {
   return index;
 }
 
-file staged_file::finish(access how) && {
-  auto contents = std::make_shared<file::impl>(file::impl{source_, std::move(index_), ours_, nullptr, {}, {}});
-  const auto own = [&](auto fill) {
-    contents->owned = allocate_aligned(static_cast<std::size_t>(contents->index.data_bytes()));
-    const std::span<std::byte> to(contents->owned.data(), contents->owned.bytes());
-    if (!to.empty()) fill(to);
-    contents->data = to.data();
+namespace {
+
+/// Gives the data to `take` in pieces, in order: of a file as read_ahead reads it, of memory where it lies.
+template <class Take>
+void for_each_piece(const std::optional<detail::input_file>& input, std::span<const std::byte> memory, std::uint64_t begin, std::byte* target,
+                    const std::string& where, const progress_function& on_progress, Take take) {
+  const std::uint64_t end = input ? input->bytes() : memory.size();
+  detail::progress_report report(on_progress, where, end);
+  std::uint64_t at = begin;
+  const auto pass = [&](std::span<const std::byte> piece) {
+    take(piece);
+    at += piece.size();
+    report.at(at);
   };
+  if (input) {
+    detail::read_ahead ahead(*input, begin, end, target);
+    for (std::span<const std::byte> piece = ahead.next(); !piece.empty(); piece = ahead.next()) pass(piece);
+  } else {
+    const std::size_t most = detail::sizes_of_streams().piece_bytes;
+    while (at < end) pass(memory.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min<std::uint64_t>(most, end - at))));
+  }
+  report.at_end();
+}
+
+}  // namespace
+
+file staged_file::finish(access how, const progress_function& on_progress) && {
+  auto contents = std::make_shared<file::impl>(file::impl{source_, std::move(index_), ours_, nullptr, {}, {}});
+  const std::byte* const in_memory = bytes_.data() + (input_ ? 0 : data_begin_);
+  std::span<const std::byte> all = bytes_;
   if (input_ && how == access::map) {
     contents->mapped = input_->map();
     contents->data = contents->mapped.data() + data_begin_;
-  } else if (input_) {
-    own([&](std::span<std::byte> to) { input_->read(data_begin_, to); });
+    all = {contents->mapped.data(), static_cast<std::size_t>(input_->bytes())};
+  } else if (input_ || (how == access::aligned && reinterpret_cast<std::uintptr_t>(in_memory) % 8 != 0)) {
+    contents->owned = detail::allocate_aligned(static_cast<std::size_t>(contents->index.data_bytes()));
+    contents->data = contents->owned.data();
+    if (!input_) std::copy_n(in_memory, contents->owned.bytes(), contents->owned.data());
   } else {
-    const std::byte* const data = bytes_.data() + data_begin_;
-    if (how == access::aligned && reinterpret_cast<std::uintptr_t>(data) % 8 != 0)
-      own([&](std::span<std::byte> to) { std::memcpy(to.data(), data, to.size()); });
-    else
-      contents->data = data;
+    contents->data = in_memory;
   }
-  if (ours_) check_data_rules(contents->index, contents->data, where_);
+  std::optional<data_check> check;
+  if (ours_) check.emplace(contents->index, where_);
+  const std::optional<detail::input_file> none;
+  for_each_piece(contents->mapped.data() ? none : input_, all, data_begin_, contents->owned.data(), where_, on_progress,
+                 [&](std::span<const std::byte> piece) {
+                   if (check) check->add(piece, nullptr);
+                 });
   return file(std::move(contents));
+}
+
+void staged_file::stream(const take_function& take, const progress_function& on_progress) const {
+  data_check check(index_, where_);
+  const bool is_aligned = input_ || reinterpret_cast<std::uintptr_t>(bytes_.data() + data_begin_) % 8 == 0;
+  buffer aligned;
+  std::uint64_t at = 0;
+  for_each_piece(input_, bytes_, data_begin_, nullptr, where_, on_progress, [&](std::span<const std::byte> piece) {
+    std::span<const std::byte> readable = piece;
+    if (!is_aligned) {
+      if (aligned.bytes() == 0) aligned = detail::allocate_aligned(piece.size() + file_alignment);  // the first piece is the longest
+      std::byte* const copy = aligned.data() + at % file_alignment;
+      std::copy(piece.begin(), piece.end(), copy);
+      readable = {copy, piece.size()};
+    }
+    check.add(readable, take);
+    at += piece.size();
+  });
+}
+
+void staged_file::read(const header_tensor& tensor, std::span<std::byte> to) const {
+  if (input_)
+    input_->read(data_begin_ + tensor.begin, to);
+  else
+    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(data_begin_ + tensor.begin), to.size(), to.begin());
+  check_checksum(index_, tensor, detail::xxh3_64({to}), where_);
 }
 
 file open(const std::string& path, const open_options& options) {

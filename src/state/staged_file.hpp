@@ -1,7 +1,8 @@
 // A safetensors file whose header has been read and checked and whose data has not been touched yet: loading compares configs and shapes in between.
+// The data is then read whole, or goes by in pieces.
 #pragma once
-#include <rapt/core/buffer.hpp>
-#include <state/file_io.hpp>
+#include <core/hash.hpp>
+#include <state/file_stream.hpp>
 #include <state/header.hpp>
 
 namespace rapt {
@@ -36,7 +37,14 @@ class staged_file {
     aligned  ///< as read; bytes in memory that do not begin on 8 bytes are copied to where each element of a state is aligned
   };
   /// Gets the data and verifies what the header says of it.
-  file finish(access how = access::read) &&;
+  file finish(access how = access::read, const progress_function& on_progress = {}) &&;
+
+  /// Part of a tensor, from a byte of it on; elements lie aligned in memory.
+  using take_function = std::function<void(const header_tensor& tensor, std::uint64_t first_byte, std::span<const std::byte> bytes)>;
+  /// Gives all data, pads left out, in the order of the file, and verifies it. Until this returns nothing that was given may be believed.
+  void stream(const take_function& take, const progress_function& on_progress) const;
+  /// One tensor of a state alone, verified.
+  void read(const header_tensor& tensor, std::span<std::byte> to) const;
 
  private:
   header read_header();
@@ -54,10 +62,30 @@ inline constexpr std::string_view format_key = "rapt.format", format_value = "st
                                   pad_prefix = "pad.";
 constexpr std::uint64_t file_alignment = 64;
 
+bool is_pad(std::string_view name);
 /// True where the header is one of rapt's, and then it satisfies all that the header alone can show. head: the file's first bytes up to the data.
 bool check_header_rules(const header& index, std::span<const std::byte> head, const std::string& where);
-/// Checksums of the tensors, zeros of the pads.
-void check_data_rules(const header& index, const std::byte* data, const std::string& where);
+/// format_error for a pad that is not zero.
+void check_pad(const header_tensor& pad, std::span<const std::byte> bytes, const std::string& where);
+/// checksum_error where the header has another one.
+void check_checksum(const header& index, const header_tensor& tensor, std::uint64_t found, const std::string& where);
+
+/// Checksums of the tensors and zeros of the pads, of data that comes in pieces, in order.
+class data_check {
+ public:
+  data_check(const header& index, const std::string& where) : index_(index), where_(where) { next_tensor(); }
+  /// Passes on what belongs to tensors.
+  void add(std::span<const std::byte> bytes, const staged_file::take_function& take);
+
+ private:
+  void next_tensor();
+  const header& index_;
+  const std::string& where_;
+  detail::hasher_64 hash_;
+  std::size_t number_ = 0;
+  std::uint64_t at_ = 0;  ///< of the data
+  header_tensor tensor_;  ///< that byte at_ belongs to
+};
 /// XXH3-64 over the length and the header with the digits at `digits` read as zeros.
 std::string header_checksum(std::span<const std::byte> head, std::size_t digits);
 /// Where the 16 digits of the header's checksum stand in a head that rapt wrote; npos if nowhere.

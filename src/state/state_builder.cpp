@@ -25,8 +25,8 @@ void state_builder::add_weights(std::vector<named_tensor> weights) {
 }
 
 void state_builder::add_projected(const std::string& group, const kv_shape& s, const fingerprint& made_by, fill_function k, fill_function v) {
-  writer_.add(group + ".k", s.type, {s.batch, s.len, s.heads, s.head_dim}, std::move(k));
-  writer_.add(group + ".v", s.type, {s.batch, s.len, s.heads, s.value_dim}, std::move(v));
+  writer_.add_rows(group + ".k", s.type, {s.batch, s.len, s.heads, s.head_dim}, std::move(k));
+  writer_.add_rows(group + ".v", s.type, {s.batch, s.len, s.heads, s.value_dim}, std::move(v));
   if (!made_by.empty()) writer_.add_metadata(std::string(fingerprint_prefix) + group, made_by.hex());
 }
 
@@ -43,17 +43,14 @@ void state_builder::add_layer_fingerprint(index_t layer, const fingerprint& made
   if (!made_by.empty()) writer_.add_metadata(std::string(fingerprint_prefix) + std::to_string(layer), made_by.hex());
 }
 
-void state_builder::add_sequence(index_t sequence, std::vector<index_t> positions) {
-  const auto len = static_cast<index_t>(positions.size());
-  writer_.add(positions_name(sequence), dtype::i64, {len}, [positions = std::move(positions)](std::span<std::byte> to) {
-    if (!to.empty()) std::memcpy(to.data(), positions.data(), to.size());
-  });
+void state_builder::add_sequence(index_t sequence, index_t len, fill_function positions) {
+  writer_.add_rows(positions_name(sequence), dtype::i64, {len}, std::move(positions));
   writer_.add(first_index_name(sequence), dtype::i64, {1}, [](std::span<std::byte> to) { std::fill(to.begin(), to.end(), std::byte{}); });
 }
 
 void state_builder::add_layer(index_t layer, index_t sequence, const kv_shape& s, fill_function k, fill_function v) {
-  writer_.add(layer_name(layer, sequence, "k"), s.type, {s.len, s.heads, s.head_dim}, std::move(k));
-  writer_.add(layer_name(layer, sequence, "v"), s.type, {s.len, s.heads, s.value_dim}, std::move(v));
+  writer_.add_rows(layer_name(layer, sequence, "k"), s.type, {s.len, s.heads, s.head_dim}, std::move(k));
+  writer_.add_rows(layer_name(layer, sequence, "v"), s.type, {s.len, s.heads, s.value_dim}, std::move(v));
 }
 
 const safetensors::writer& state_builder::finish() {

@@ -196,7 +196,55 @@ fingerprint state_reader::made_by(const std::string& what, bool has_contents) co
   return print;
 }
 
-void state_reader::read() { contents_->file = std::move(contents_->staged).finish(safetensors::staged_file::access::aligned); }
+namespace {
+
+/// Of "layers.<layer>.cache.<sequence>.k"; false for other names.
+bool is_layer(std::string_view name, index_t& layer, index_t& sequence, bool& is_k) {
+  if (!take(name, "layers.") || !take_number(name, layer) || !take(name, "cache.") || !take_number(name, sequence)) return false;
+  is_k = name == "k";
+  return is_k || name == "v";
+}
+
+}  // namespace
+
+void state_reader::read_layers(const std::function<void(const layer_rows&)>& take, const progress_function& on_progress) const {
+  layer_rows rows{-1, -1, 0, 0, nullptr, nullptr};
+  bool is_k = false, is_layer_tensor = false;
+  std::size_t row_bytes = 0;
+  std::vector<std::byte> begun;  // a row of which only the first bytes have come
+  const auto give = [&](const std::byte* at, std::size_t count) {
+    rows.count = static_cast<index_t>(count);
+    (is_k ? rows.k : rows.v) = at, (is_k ? rows.v : rows.k) = nullptr;
+    take(rows);
+    rows.first += rows.count;
+  };
+  contents_->staged.stream(
+      [&](const header_tensor& tensor, std::uint64_t first_byte, std::span<const std::byte> bytes) {
+        if (first_byte == 0) {
+          is_layer_tensor = is_layer(tensor.name, rows.layer, rows.sequence, is_k);
+          if (!is_layer_tensor) return;
+          rows.first = 0;
+          row_bytes = static_cast<std::size_t>((tensor.end - tensor.begin) / static_cast<std::uint64_t>(tensor.extents[0]));
+        }
+        if (!is_layer_tensor) return;
+        if (!begun.empty()) {
+          const std::size_t lacking = std::min(row_bytes - begun.size(), bytes.size());
+          begun.insert(begun.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(lacking));
+          bytes = bytes.subspan(lacking);
+          if (begun.size() < row_bytes) return;
+          give(begun.data(), 1);
+          begun.clear();
+        }
+        const std::size_t count = bytes.size() / row_bytes;
+        if (count > 0) give(bytes.data(), count);
+        begun.assign(bytes.begin() + static_cast<std::ptrdiff_t>(count * row_bytes), bytes.end());
+      },
+      on_progress);
+}
+
+void state_reader::read(const progress_function& on_progress) {
+  contents_->file = std::move(contents_->staged).finish(safetensors::staged_file::access::aligned, on_progress);
+}
 
 const void* state_reader::data(const std::string& tensor) const { return contents_->file->at(tensor).bytes.data(); }
 
@@ -207,14 +255,20 @@ attention_weights state_reader::weights() const {
 }
 
 std::vector<index_t> state_reader::positions(index_t sequence) const {
-  const safetensors::tensor stored = contents_->file->at(positions_name(sequence)), first = contents_->file->at(first_index_name(sequence));
-  std::vector<index_t> positions = stored.copy<index_t>();
+  const auto elements = [this](const std::string& name) {
+    const header_tensor stored = contents_->require(name);
+    std::vector<index_t> all(static_cast<std::size_t>(stored.extents[0]));
+    contents_->staged.read(stored, std::as_writable_bytes(std::span(all)));
+    return all;
+  };
+  std::vector<index_t> positions = elements(positions_name(sequence));
   for (std::size_t i = 0; i < positions.size(); ++i)
     if (positions[i] < 0 || positions[i] > max_position)
-      contents_->refuse("tensor " + in_quotes(stored.name) + ": position " + std::to_string(positions[i]) + " of token " + std::to_string(i) +
-                        "; 0 to 2^62 is needed");
-  if (const index_t index = first.copy<index_t>()[0]; index != 0)
-    contents_->refuse("tensor " + in_quotes(first.name) + " is " + std::to_string(index) + "; 0 is needed: caches of this version keep every token");
+      contents_->refuse("tensor " + in_quotes(positions_name(sequence)) + ": position " + std::to_string(positions[i]) + " of token " +
+                        std::to_string(i) + "; 0 to 2^62 is needed");
+  if (const index_t index = elements(first_index_name(sequence))[0]; index != 0)
+    contents_->refuse("tensor " + in_quotes(first_index_name(sequence)) + " is " + std::to_string(index) +
+                      "; 0 is needed: caches of this version keep every token");
   return positions;
 }
 

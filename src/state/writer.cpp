@@ -1,8 +1,9 @@
+// Tensors pass by in pieces: filled or lent, hashed, and on to the file or to memory. What the pieces are changes no byte.
 #include <core/flat_json.hpp>
-#include <core/hash.hpp>
 #include <state/staged_file.hpp>
 
 #include <algorithm>
+#include <cstring>
 
 namespace rapt {
 inline namespace v0 {
@@ -43,19 +44,26 @@ void writer::add(std::string key, entry tensor) {
       raise(errc::shape, name + ": an extent is negative, or the bytes exceed 2^63 - 1");
   }
   tensor.num_bytes = zero ? 0 : static_cast<std::uint64_t>(product);
-  if (!tensor.fill && tensor.bytes.size() != tensor.num_bytes)
+  if (!tensor.fill && !tensor.fill_rows && tensor.bytes.size() != tensor.num_bytes)
     raise(errc::shape, name + " has " + std::to_string(tensor.bytes.size()) + " bytes; dtype and shape need " + std::to_string(tensor.num_bytes));
   tensors_.emplace(std::move(key), std::move(tensor));
 }
 
 writer& writer::add(std::string name, dtype type, std::vector<index_t> shape, std::span<const std::byte> bytes) {
-  add(std::move(name), entry{type, std::move(shape), 0, bytes, nullptr});
+  add(std::move(name), entry{type, std::move(shape), 0, bytes, nullptr, nullptr});
   return *this;
 }
 
 writer& writer::add(std::string name, dtype type, std::vector<index_t> shape, fill_function fill) {
   if (!fill) raise(errc::config, "safetensors::writer: tensor " + in_quotes(name) + " has an empty fill function");
-  add(std::move(name), entry{type, std::move(shape), 0, {}, std::move(fill)});
+  add(std::move(name), entry{type, std::move(shape), 0, {}, std::move(fill), nullptr});
+  return *this;
+}
+
+writer& writer::add_rows(std::string name, dtype type, std::vector<index_t> shape, row_function fill) {
+  if (!fill) raise(errc::config, "safetensors::writer: tensor " + in_quotes(name) + " has an empty fill function");
+  if (shape.empty()) raise(errc::shape, "safetensors::writer: tensor " + in_quotes(name) + " has rank 0; rows need an extent");
+  add(std::move(name), entry{type, std::move(shape), 0, {}, nullptr, std::move(fill)});
   return *this;
 }
 
@@ -130,44 +138,120 @@ writer::layout writer::place() const {
   return all;
 }
 
-std::vector<std::byte> writer::to_bytes() const {
-  layout all = place();
-  std::vector<std::byte> bytes(all.head.size() + all.data_bytes);
+void writer::write_data(layout& all, detail::byte_sink& to, detail::progress_report& report) const {
+  static constexpr std::byte zeros[file_alignment] = {};
+  const std::size_t most = detail::sizes_of_streams().piece_bytes;
+  detail::hasher_64 hash;
+  std::vector<std::byte> row;  // one that is longer than a piece, or a tensor that is filled at once
+  std::uint64_t at = 0;
+  const auto moved = [&](std::size_t bytes) {
+    at += bytes;
+    report.at(all.head.size() + at);
+  };
+  const auto lend = [&](std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const std::span<const std::byte> part = bytes.first(std::min(most, bytes.size()));
+      hash.add(part);
+      to.lend(part);
+      moved(part.size());
+      bytes = bytes.subspan(part.size());
+    }
+  };
+  const auto copy = [&](std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const std::span<std::byte> room = to.room(1);
+      const std::size_t count = std::min(room.size(), bytes.size());
+      std::memcpy(room.data(), bytes.data(), count);
+      hash.add(bytes.first(count));
+      to.advance(count);
+      moved(count);
+      bytes = bytes.subspan(count);
+    }
+  };
+  // Calls fill(first, to) for rows of row_bytes each.
+  const auto fill = [&](std::size_t num_rows, std::size_t row_bytes, auto fill_rows) {
+    for (std::size_t first = 0; first < num_rows;) {
+      const std::span<std::byte> room = to.room(row_bytes);
+      if (room.size() < row_bytes) {
+        row.resize(row_bytes);
+        fill_rows(first++, std::span(row));
+        copy(row);
+        continue;
+      }
+      const std::size_t count = std::min(room.size() / row_bytes, num_rows - first);
+      const std::span<std::byte> rows = room.first(count * row_bytes);
+      fill_rows(first, rows);
+      hash.add(rows);
+      to.advance(rows.size());
+      moved(rows.size());
+      first += count;
+    }
+  };
   for (std::size_t i = 0; i < all.order.size(); ++i) {
     const entry& tensor = all.order[i]->second;
-    const std::span<std::byte> to(bytes.data() + all.head.size() + all.begins[i], static_cast<std::size_t>(tensor.num_bytes));
-    if (tensor.fill)
-      tensor.fill(to);
-    else
-      std::copy(tensor.bytes.begin(), tensor.bytes.end(), to.begin());
-    all.set_digits(all.digits[i], detail::hex(detail::xxh3_64({to})));
+    const auto bytes = static_cast<std::size_t>(tensor.num_bytes);
+    copy({zeros, static_cast<std::size_t>(all.begins[i] - at)});
+    hash.digest();
+    if (tensor.fill_rows && bytes > 0) {
+      const auto num_rows = static_cast<std::size_t>(tensor.shape[0]);
+      fill(num_rows, bytes / num_rows, [&](std::size_t first, std::span<std::byte> rows) { tensor.fill_rows(static_cast<index_t>(first), rows); });
+    } else if (tensor.fill && bytes > 0) {
+      fill(1, bytes, [&](std::size_t, std::span<std::byte> whole) { tensor.fill(whole); });
+    } else if (tensor.fill) {
+      tensor.fill({});
+    } else {
+      lend(tensor.bytes);
+    }
+    all.set_digits(all.digits[i], detail::hex(hash.digest()));
   }
   all.seal();
+}
+
+namespace {
+
+/// Memory that is large enough from the start.
+class memory_sink final : public detail::byte_sink {
+ public:
+  explicit memory_sink(std::span<std::byte> to) : to_(to) {}
+  std::span<std::byte> room(std::size_t wanted) override {
+    return to_.first(std::min(to_.size(), std::max(wanted, detail::sizes_of_streams().piece_bytes)));
+  }
+  void advance(std::size_t bytes) override { to_ = to_.subspan(bytes); }
+  void lend(std::span<const std::byte> bytes) override {
+    std::copy(bytes.begin(), bytes.end(), to_.begin());
+    advance(bytes.size());
+  }
+
+ private:
+  std::span<std::byte> to_;
+};
+
+}  // namespace
+
+std::vector<std::byte> writer::to_bytes(const save_options& options) const {
+  layout all = place();
+  std::vector<std::byte> bytes(all.head.size() + all.data_bytes);
+  const std::string where = "save_state: (bytes): ";
+  detail::progress_report report(options.on_progress, where, bytes.size());
+  memory_sink data{std::span(bytes).subspan(all.head.size())};
+  write_data(all, data, report);
   std::memcpy(bytes.data(), all.head.data(), all.head.size());
+  report.at_end();
   return bytes;
 }
 
-void writer::to_file(const std::string& path) const {
+void writer::to_file(const std::string& path, const save_options& options) const {
   layout all = place();
+  const std::string where = "save_state: " + path + ": ";
+  detail::progress_report report(options.on_progress, where, all.head.size() + all.data_bytes);
   detail::replacement file(path, all.head.size() + all.data_bytes);
-  static constexpr std::byte zeros[file_alignment] = {};
-  std::vector<std::byte> filled;
-  std::uint64_t end = 0;
-  for (std::size_t i = 0; i < all.order.size(); ++i) {
-    const entry& tensor = all.order[i]->second;
-    std::span<const std::byte> bytes = tensor.bytes;
-    if (tensor.fill) {
-      filled.resize(static_cast<std::size_t>(tensor.num_bytes));
-      tensor.fill(filled);
-      bytes = filled;
-    }
-    all.set_digits(all.digits[i], detail::hex(detail::xxh3_64({bytes})));
-    file.write(all.head.size() + end, {zeros, static_cast<std::size_t>(all.begins[i] - end)});
-    file.write(all.head.size() + all.begins[i], bytes);
-    end = all.begins[i] + tensor.num_bytes;
+  {
+    detail::write_behind data(file, all.head.size(), all.data_bytes);
+    write_data(all, data, report);
+    data.finish();
   }
-  all.seal();
   file.write(0, std::as_bytes(std::span(all.head)));
+  report.at_end();
   file.commit();
 }
 

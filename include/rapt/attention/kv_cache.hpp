@@ -288,12 +288,14 @@ class basic_kv_cache {
       raise(errc::state, "kv_cache: import_layer needs an open step of this cache, and keys and values for each of its entries");
     raise_if(step.check_layer(layer, made_by, true));
     step.copy_shared_pages(ctx, layer);
-    for (std::size_t i = 0; i < bits.size(); ++i) {
-      const sequence_rows& rows = c.rows[i];
-      Backend::import_kv(ctx,
-                         {layer_base(layer), rows.pages, 0, rows.kv_len, rows.num_rows, const_cast<void*>(bits[i].k), const_cast<void*>(bits[i].v)});
-    }
+    for (std::size_t i = 0; i < bits.size(); ++i) import_rows(ctx, step, layer, i, 0, c.rows[i].num_rows, bits[i]);
     step.mark_forwarded(layer, made_by);
+  }
+  /// A part of that: the bits of rows first.. of one entry, keys or values or both. Copying shared pages and marking the layer is left to the caller.
+  void import_rows(typename Backend::context& ctx, step_type& step, index_t layer, std::size_t entry, index_t first, index_t count,
+                   const kv_bits& bits) {
+    const sequence_rows& rows = step.core("import_rows").rows[entry];
+    Backend::import_kv(ctx, {layer_base(layer), rows.pages, 0, rows.kv_len + first, count, const_cast<void*>(bits.k), const_cast<void*>(bits.v)});
   }
   /// For loaders: contents made under these ids have come in.
   void note_numerics(const std::string& ids) { core_->numerics = merged_numerics(core_->numerics, ids); }

@@ -2,6 +2,7 @@
 // (said at open); files that carry rapt's own metadata are held to checksums and alignment too.
 #pragma once
 #include <rapt/core/tensor_view.hpp>
+#include <rapt/state/progress.hpp>
 
 #include <cstring>
 #include <functional>
@@ -16,6 +17,11 @@
 
 namespace rapt {
 inline namespace v0 {
+namespace detail {
+class byte_sink;
+class progress_report;
+}  // namespace detail
+
 namespace safetensors {
 
 constexpr int max_rank = 8;
@@ -120,18 +126,23 @@ RAPT_API failure validate_finite(const file& all);
 class RAPT_API writer {
  public:
   using fill_function = std::function<void(std::span<std::byte> to)>;
+  using row_function = std::function<void(index_t first, std::span<std::byte> to)>;
 
   /// `bytes` must stay until the file is written. Throws config_error for a name that is taken or reserved, shape_error for a wrong size.
   writer& add(std::string name, dtype type, std::vector<index_t> shape, std::span<const std::byte> bytes);
   /// `fill` writes the elements when the file is written, once per writing.
   writer& add(std::string name, dtype type, std::vector<index_t> shape, fill_function fill);
+  /// `fill` writes rows `first`.. of the first extent, as many as `to` is long for: all rows in order, some at a time, once per writing, so that the
+  /// tensor is never in memory whole. Throws shape_error where there is no first extent.
+  writer& add_rows(std::string name, dtype type, std::vector<index_t> shape, row_function fill);
   /// Throws config_error for a key that is taken or that the writer itself sets.
   writer& add_metadata(std::string key, std::string value);
 
-  std::vector<std::byte> to_bytes() const;
+  /// Fill functions and on_progress are called on the caller's thread; what they throw passes through, and nothing is written then.
+  std::vector<std::byte> to_bytes(const save_options& options = {}) const;
   /// Replaces the file at once and durably: a reader, or a crash, sees the old file or the new one. Where path is a symbolic link the file it points
   /// to is replaced. Throws io_error and leaves the old file as it was; where only the directory could not be flushed the message says so.
-  void to_file(const std::string& path) const;
+  void to_file(const std::string& path, const save_options& options = {}) const;
 
  private:
   struct entry {
@@ -140,9 +151,11 @@ class RAPT_API writer {
     std::uint64_t num_bytes;
     std::span<const std::byte> bytes;
     fill_function fill;
+    row_function fill_rows;
   };
   struct layout;
   layout place() const;
+  void write_data(layout& all, detail::byte_sink& to, detail::progress_report& report) const;
   void add(std::string name, entry tensor);
   std::map<std::string, entry, std::less<>> tensors_;
   std::map<std::string, std::string, std::less<>> metadata_;

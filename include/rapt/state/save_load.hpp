@@ -1,11 +1,14 @@
 // Saves modules, stored keys and values, and caches to state files (docs/state-files.md), and loads each back into its own place.
 //
-//   save_state(ctx, path, parts...)   writes one file at once and durably; io_error leaves the old file as it was
-//   save_state(ctx, parts...)         the same bytes in memory
-//   load_state(ctx, from, ...)        from a path or from bytes; whatever is thrown, the receiver is as it was
+//   save_state(ctx, path, parts...)            writes one file at once and durably; whatever is thrown, the old file is as it was
+//   save_state(ctx, parts...)                  the same bytes in memory
+//   save_state(ctx, [path,] options, parts...) with a progress function, which may stop it: cancelled_error
+//   load_state(ctx, from, ...)                 from a path or from bytes; whatever is thrown, the receiver is as it was
 //
-// Parts, in any combination: a module (its weights), projected_kv (static or stored), a kv_cache followed by its sequences.
-// Errors of loading: io_error, format_error, checksum_error, version_error; config_error where config or weights differ; capacity_error.
+// Parts, in any combination: a module (its weights), projected_kv (static or stored), a kv_cache followed by its sequences. Keys and values of caches
+// pass by in pieces: beside the cache a save or load to or from a file takes a few MiB, and 8 bytes a token.
+// Errors of loading: io_error, format_error, checksum_error, version_error; config_error where config or weights differ; capacity_error;
+// cancelled_error.
 #pragma once
 #include <rapt/attention/kv_cache.hpp>
 #include <rapt/attention/multi_head_attention.hpp>
@@ -34,14 +37,18 @@ class state_parts {
     const attention_config& c = kv.config();
     builder_.describe(c, kv.numerics());
     const kv_shape shape{*c.kv_dtype, kv.batch(), kv.kv_len(), kv.stored_heads(), c.head_dim, c.value_dim};
-    const index_t k_row = row_bytes(shape, shape.head_dim), v_row = row_bytes(shape, shape.value_dim);
+    const index_t row = shape.len * shape.heads * size_of(shape.type), k_row = row * c.head_dim, v_row = row * c.value_dim;
+    // A row is one of the batch.
+    const auto export_rows = [](index_t first, std::span<std::byte> to, index_t row_bytes, auto export_row) {
+      for (index_t i = 0; i < static_cast<index_t>(to.size()) / row_bytes; ++i) export_row(first + i, to.data() + i * row_bytes);
+    };
     builder_.add_projected(
         kv.is_static() ? "static" : "projected", shape, kv.made_by(),
-        [this, &kv, k_row](std::span<std::byte> to) {
-          for (index_t b = 0; !to.empty() && b < kv.batch(); ++b) kv.export_row(ctx_, b, to.data() + b * k_row, nullptr);
+        [=, this, &kv](index_t first, std::span<std::byte> to) {
+          export_rows(first, to, k_row, [&](index_t b, std::byte* k) { kv.export_row(ctx_, b, k, nullptr); });
         },
-        [this, &kv, v_row](std::span<std::byte> to) {
-          for (index_t b = 0; !to.empty() && b < kv.batch(); ++b) kv.export_row(ctx_, b, nullptr, to.data() + b * v_row);
+        [=, this, &kv](index_t first, std::span<std::byte> to) {
+          export_rows(first, to, v_row, [&](index_t b, std::byte* v) { kv.export_row(ctx_, b, nullptr, v); });
         });
   }
   void put(const basic_kv_cache<Backend>& cache) {
@@ -56,14 +63,22 @@ class state_parts {
     if (!cache_ || !cache_->owns(sequence)) raise(errc::state, "save_state: a sequence stands behind the cache that it belongs to");
     const attention_config& c = cache_->config();
     const index_t number = num_sequences_++, len = sequence.kv_len();
-    std::vector<index_t> positions(static_cast<std::size_t>(len));
-    for (index_t i = 0; i < len; ++i) positions[static_cast<std::size_t>(i)] = sequence.position(i);
-    builder_.add_sequence(number, std::move(positions));
+    builder_.add_sequence(number, len, [&sequence](index_t first, std::span<std::byte> to) {
+      for (std::size_t i = 0; i < to.size() / sizeof(index_t); ++i) {
+        const index_t position = sequence.position(first + static_cast<index_t>(i));
+        std::memcpy(to.data() + i * sizeof position, &position, sizeof position);
+      }
+    });
+    const index_t k_row = c.num_kv_heads * c.head_dim * size_of(*c.kv_dtype), v_row = c.num_kv_heads * c.value_dim * size_of(*c.kv_dtype);
     for (index_t l = 0; l < cache_->limits().num_layers; ++l)
       builder_.add_layer(
           l, number, {*c.kv_dtype, 1, len, c.num_kv_heads, c.head_dim, c.value_dim},
-          [this, &sequence, l, len](std::span<std::byte> to) { cache_->export_layer(ctx_, sequence, l, 0, len, to.data(), nullptr); },
-          [this, &sequence, l, len](std::span<std::byte> to) { cache_->export_layer(ctx_, sequence, l, 0, len, nullptr, to.data()); });
+          [this, &sequence, l, k_row](index_t first, std::span<std::byte> to) {
+            cache_->export_layer(ctx_, sequence, l, first, static_cast<index_t>(to.size()) / k_row, to.data(), nullptr);
+          },
+          [this, &sequence, l, v_row](index_t first, std::span<std::byte> to) {
+            cache_->export_layer(ctx_, sequence, l, first, static_cast<index_t>(to.size()) / v_row, nullptr, to.data());
+          });
   }
   void put(const std::vector<basic_sequence<Backend>>& sequences) {
     for (const basic_sequence<Backend>& s : sequences) put(s);
@@ -74,12 +89,18 @@ class state_parts {
   }
 
  private:
-  static index_t row_bytes(const kv_shape& shape, index_t dim) { return shape.len * shape.heads * dim * size_of(shape.type); }
   context& ctx_;
   state_builder builder_;
   const basic_kv_cache<Backend>* cache_ = nullptr;
   index_t num_sequences_ = 0;
 };
+
+/// Positions that need not be told: those that rows have by themselves.
+inline bool are_indices(std::span<const index_t> positions) {
+  for (std::size_t i = 0; i < positions.size(); ++i)
+    if (positions[i] != static_cast<index_t>(i)) return false;
+  return true;
+}
 
 /// Loads the file's sequences into `receivers`, all or none. An empty sequence of the cache is filled; any other handle is replaced, and its sequence
 /// stays until the new one is complete.
@@ -104,19 +125,21 @@ void load_sequences(typename Backend::context& ctx, state_reader& file, basic_kv
     if (!fill) fresh[i] = cache.add_sequence();
     entries.push_back({fill ? *receivers[i] : fresh[i], file.kv_len(static_cast<index_t>(i)), {}});
   }
-  cache.begin_step(entries);  // is there room? Closed again at once: the positions are not known before the data is read.
-  file.read();
-  for (std::size_t i = 0; i < receivers.size(); ++i) entries[i].positions = positions[i] = file.positions(static_cast<index_t>(i));
-  basic_step<Backend> step = cache.begin_step(entries);
-  std::vector<kv_bits> bits(receivers.size());
-  for (index_t l = 0; l < num_layers; ++l) {
-    for (std::size_t i = 0; i < receivers.size(); ++i) {
-      const std::string name = "layers." + std::to_string(l) + ".cache." + std::to_string(i) + ".";
-      bits[i] = {file.data(name + "k"), file.data(name + "v")};
-    }
-    cache.import_layer(ctx, step, l, bits, made_by[static_cast<std::size_t>(l)]);
+  cache.begin_step(entries);  // is there room? Closed again at once: the positions are not known before they are read.
+  for (std::size_t i = 0; i < receivers.size(); ++i) {
+    positions[i] = file.positions(static_cast<index_t>(i));
+    if (!are_indices(positions[i])) entries[i].positions = positions[i];
   }
+  // From here on pages are written to that nobody sees before commit; where anything is thrown they are free again.
+  basic_step<Backend> step = cache.begin_step(entries);
+  for (index_t l = 0; l < num_layers; ++l) step.copy_shared_pages(ctx, l);
+  file.read_layers(
+      [&](const layer_rows& rows) {
+        cache.import_rows(ctx, step, rows.layer, static_cast<std::size_t>(rows.sequence), rows.first, rows.count, {rows.k, rows.v});
+      },
+      options.on_progress);
   if (any) cache.note_numerics(file.numerics());
+  for (index_t l = 0; l < num_layers; ++l) step.mark_forwarded(l, made_by[static_cast<std::size_t>(l)]);
   step.commit();
   for (std::size_t i = 0; i < receivers.size(); ++i)
     if (fresh[i].valid()) *receivers[i] = std::move(fresh[i]);
@@ -143,7 +166,7 @@ void load_projected(typename Backend::context& ctx, const state_source& from, co
   const kv_shape shape = file.projected(group);
   const fingerprint made_by = is_static ? fingerprint() : file.made_by(group, true);
   if (!is_static) file.require_weights(group, made_by, kv.made_by(), options);
-  file.read();
+  file.read(options.on_progress);
   const std::string name = std::string(group) + ".";
   basic_projected_kv<Backend> loaded = basic_projected_kv<Backend>::import(ctx, kv.config(), shape.batch, shape.len, shape.heads,
                                                                            file.data(name + "k"), file.data(name + "v"), is_static, made_by);
@@ -153,20 +176,28 @@ void load_projected(typename Backend::context& ctx, const state_source& from, co
 
 }  // namespace detail
 
-/// One file with all the parts. Throws io_error, state_error (nothing to save, a sequence without its cache), config_error (parts of two configs).
+/// One file with all the parts. Throws io_error, state_error (nothing to save, a sequence without its cache), config_error (parts of two configs),
+/// cancelled_error.
+template <class Context, class... Parts>
+void save_state(Context& ctx, const std::string& path, const save_options& options, const Parts&... parts) {
+  detail::state_parts<backend_of<Context>> all(ctx);
+  (all.put(parts), ...);
+  all.finish().to_file(path, options);
+}
 template <class Context, class... Parts>
 void save_state(Context& ctx, const std::string& path, const Parts&... parts) {
-  detail::state_parts<backend_of<Context>> all(ctx);
-  (all.put(parts), ...);
-  all.finish().to_file(path);
+  save_state(ctx, path, save_options(), parts...);
 }
 /// The bytes of that file.
+template <class Context, class... Parts>
+std::vector<std::byte> save_state(Context& ctx, const save_options& options, const Parts&... parts) {
+  detail::state_parts<backend_of<Context>> all(ctx);
+  (all.put(parts), ...);
+  return all.finish().to_bytes(options);
+}
 template <class Context, class First, class... Parts>
 requires(!std::convertible_to<const First&, std::string>) std::vector<std::byte> save_state(Context& ctx, const First& first, const Parts&... parts) {
-  detail::state_parts<backend_of<Context>> all(ctx);
-  all.put(first);
-  (all.put(parts), ...);
-  return all.finish().to_bytes();
+  return save_state(ctx, save_options(), first, parts...);
 }
 
 /// The only sequence of the file. An empty sequence of the cache is filled; any other handle is replaced once the new sequence is complete (until
@@ -212,7 +243,7 @@ void load_state(Context& ctx, const state_source& from, multi_head_attention<T, 
   file.require_config(module.config());
   file.require_numerics(module.config().numerics, options);
   if (!file.has_weights()) raise(errc::format, file.where() + "holds no weights");
-  file.read();
+  file.read(options.on_progress);
   module = multi_head_attention<T, backend_of<Context>>(ctx, module.config(), file.weights());
 }
 /// A module of what the file says: config and weights.

@@ -2,6 +2,7 @@
 #pragma once
 #include <rapt/attention/fingerprint.hpp>
 #include <rapt/attention/weights.hpp>
+#include <rapt/state/progress.hpp>
 #include <rapt/state/safetensors.hpp>
 
 #include <memory>
@@ -33,6 +34,7 @@ struct load_options {
   bool accept_other_weights = false;
   /// Refuses contents that were computed in another order of operations than the context's.
   bool require_same_numerics = false;
+  progress_function on_progress = {};
 };
 
 namespace detail {
@@ -43,10 +45,16 @@ struct kv_shape {
   index_t batch = 1, len = 0, heads = 0, head_dim = 0, value_dim = 0;
 };
 
+/// Rows of one layer of a sequence, as they come from a file: keys or values, the other is null.
+struct layer_rows {
+  index_t layer, sequence, first, count;
+  const void *k, *v;
+};
+
 /// Collects the parts of a state. Fill functions are called while it is written.
 class RAPT_API state_builder {
  public:
-  using fill_function = safetensors::writer::fill_function;
+  using fill_function = safetensors::writer::row_function;
   /// Config and numerics id of a part; config_error where another part has another config.
   void describe(const attention_config& config, const std::string& numerics);
   void add_weights(std::vector<named_tensor> weights);
@@ -54,7 +62,7 @@ class RAPT_API state_builder {
   void add_projected(const std::string& group, const kv_shape& shape, const fingerprint& made_by, fill_function k, fill_function v);
   void add_cache(index_t num_layers, index_t page_len, index_t max_tokens, index_t stored_heads);
   void add_layer_fingerprint(index_t layer, const fingerprint& made_by);
-  void add_sequence(index_t sequence, std::vector<index_t> positions);
+  void add_sequence(index_t sequence, index_t len, fill_function positions);
   void add_layer(index_t layer, index_t sequence, const kv_shape& shape, fill_function k, fill_function v);
   /// Completes the metadata; once, at the end.
   const safetensors::writer& finish();
@@ -66,7 +74,8 @@ class RAPT_API state_builder {
   std::vector<std::vector<named_tensor>> weights_;  ///< the writer points to their bytes
 };
 
-/// A state file being loaded: opened and its header checked by the constructor, its data read by read().
+/// A state file being loaded: opened and its header checked by the constructor; then read whole by read(), or the layers of its cache by
+/// read_layers().
 class RAPT_API state_reader {
  public:
   explicit state_reader(const state_source& from);
@@ -91,11 +100,14 @@ class RAPT_API state_reader {
   fingerprint made_by(const std::string& what, bool has_contents) const;
   index_t kv_len(index_t sequence) const;
 
-  /// Reads and verifies the data; the tensors' bytes are there from then on.
-  void read();
-  attention_weights weights() const;
-  /// [kv_len]; format_error where one is negative or above 2^62.
+  /// [kv_len]; format_error where one is negative or above 2^62. Before the rest is read: reads and verifies these tensors alone.
   std::vector<index_t> positions(index_t sequence) const;
+  /// Reads and verifies all data and gives the layers' rows, each layer's in order but layers in the file's. Where it throws, what came must be
+  /// forgotten.
+  void read_layers(const std::function<void(const layer_rows&)>& take, const progress_function& on_progress) const;
+  /// Reads and verifies all data; weights() and data() are there from then on.
+  void read(const progress_function& on_progress = {});
+  attention_weights weights() const;
   const void* data(const std::string& tensor) const;
   const std::string& where() const;
 
