@@ -1,5 +1,6 @@
 // No memory at the k-th allocation, for every k, of every save and load: std::bad_alloc, and everything as it was.
 #include "state_rig.hpp"
+#include "system_rig.hpp"
 
 namespace {
 
@@ -26,8 +27,9 @@ std::size_t fail_every_allocation(Call call, Check check) {
   }
 }
 
-class allocation_faults : public testing::Test {
+class allocation_faults : public testing::TestWithParam<way_of_moving> {
  protected:
+  const moving way{GetParam()};
   void SetUp() override {
     if (!counts_new) GTEST_SKIP() << "the sanitizer owns operator new";
     append_bits(ctx, cache, sequences[0], 21, 3, module.fingerprint());
@@ -67,7 +69,7 @@ class allocation_faults : public testing::Test {
   temporary_directory directory;
 };
 
-TEST_F(allocation_faults, hostile_33_saving_to_a_file) {
+TEST_P(allocation_faults, hostile_33_saving_to_a_file) {
   const temporary_directory to;
   write_file(to / "state", "old");
   const auto files = contents_of(to.path());
@@ -83,7 +85,7 @@ TEST_F(allocation_faults, hostile_33_saving_to_a_file) {
   std::printf("%zu allocations of a save\n", refused);
 }
 
-TEST_F(allocation_faults, hostile_33_saving_to_bytes) {
+TEST_P(allocation_faults, hostile_33_saving_to_bytes) {
   std::vector<std::byte> bytes = {std::byte{1}};
   const std::size_t refused = fail_every_allocation([&] { bytes = rapt::save_state(ctx, module, given, stored, cache, sequences); },
                                                     [&](std::size_t) { ASSERT_EQ(bytes.size(), 1u); });
@@ -92,7 +94,7 @@ TEST_F(allocation_faults, hostile_33_saving_to_bytes) {
 }
 
 /// Nothing has been appended to this cache: neither fingerprints nor numerics nor pages may be left behind.
-TEST_F(allocation_faults, hostile_33_loading_into_a_fresh_cache) {
+TEST_P(allocation_faults, hostile_33_loading_into_a_fresh_cache) {
   bits_context mine("mine-v1");
   bits_cache to(mine, small_config(), small_limits);
   bits_sequence empty = to.add_sequence();
@@ -103,7 +105,7 @@ TEST_F(allocation_faults, hostile_33_loading_into_a_fresh_cache) {
   EXPECT_EQ(to.numerics(), "mine-v1 + bits-v1");
 }
 
-TEST_F(allocation_faults, hostile_33_loading_over_a_sequence) {
+TEST_P(allocation_faults, hostile_33_loading_over_a_sequence) {
   bits_cache to(ctx, small_config(), small_limits);
   bits_sequence full = to.add_sequence();
   const std::vector<index_t> positions = {3, 1, 1, 8};
@@ -114,7 +116,7 @@ TEST_F(allocation_faults, hostile_33_loading_over_a_sequence) {
   EXPECT_EQ(visible(ctx, to, full), visible(ctx, cache, sequences[0]));
 }
 
-TEST_F(allocation_faults, hostile_33_loading_a_vector_of_sequences) {
+TEST_P(allocation_faults, hostile_33_loading_a_vector_of_sequences) {
   bits_cache to(ctx, small_config(), small_limits);
   std::vector<bits_sequence> loaded;
   loaded.push_back(to.add_sequence());
@@ -126,7 +128,7 @@ TEST_F(allocation_faults, hostile_33_loading_a_vector_of_sequences) {
   EXPECT_EQ(visible(ctx, to, loaded[1]), visible(ctx, cache, sequences[1]));
 }
 
-TEST_F(allocation_faults, hostile_33_loading_weights_and_stored_keys) {
+TEST_P(allocation_faults, hostile_33_loading_weights_and_stored_keys) {
   bits_module to = some_module(ctx, 2);
   every_allocation_of_a_load(
       "a load of weights", "all", [&](const std::string& path) { rapt::load_state(ctx, path, to); }, [&] { return visible(ctx, to); });
@@ -142,7 +144,7 @@ TEST_F(allocation_faults, hostile_33_loading_weights_and_stored_keys) {
   EXPECT_EQ(visible(ctx, to_static), visible(ctx, given));
 }
 
-TEST_F(allocation_faults, hostile_33_what_makes_something_new) {
+TEST_P(allocation_faults, hostile_33_what_makes_something_new) {
   const auto nothing = [] { return std::string(); };
   every_allocation_of_a_load(
       "load_module", "all", [&](const std::string& path) { rapt::load_module<float>(ctx, path); }, nothing);
@@ -158,5 +160,7 @@ TEST_F(allocation_faults, hostile_33_what_makes_something_new) {
         },
         nothing);
 }
+
+INSTANTIATE_TEST_SUITE_P(moved, allocation_faults, testing::ValuesIn(ways_of_moving), name_of_way);
 
 }  // namespace

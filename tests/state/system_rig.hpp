@@ -1,7 +1,10 @@
-// The library's system calls under a test's control: counted by kind, and made to fail, to move less than asked, or to act at a chosen call.
+// The library's system calls under a test's control: counted by kind, and made to fail, to move less than asked, or to act at a chosen call. And the
+// pieces in which files are moved, by a thread or without one.
 #pragma once
 #include <sys/mman.h>
-#include <state/file_io.hpp>
+#include <state/file_stream.hpp>
+
+#include <gtest/gtest.h>
 
 #include <cerrno>
 #include <functional>
@@ -12,11 +15,11 @@
 
 namespace rapt_test {
 
-enum class call_kind { open, close, stat, stat_at, read_link, pread, pwrite, allocate, chmod, fsync, rename, unlink, random, map };
+enum class call_kind { open, close, stat, stat_at, read_link, pread, pwrite, allocate, chmod, fsync, rename, unlink, random, map, start_thread };
 
 inline const char* name_of(call_kind kind) {
-  constexpr const char* names[] = {"open",     "close", "stat",  "stat_at", "read_link", "pread",  "pwrite",
-                                   "allocate", "chmod", "fsync", "rename",  "unlink",    "random", "map"};
+  constexpr const char* names[] = {"open",  "close", "stat",   "stat_at", "read_link", "pread", "pwrite",      "allocate",
+                                   "chmod", "fsync", "rename", "unlink",  "random",    "map",   "start_thread"};
   return names[static_cast<int>(kind)];
 }
 
@@ -26,7 +29,7 @@ struct fault {
   int error_number = 0;  ///< of an error
 };
 
-/// Replaces the calls as long as it lives; one at a time. Not for several threads.
+/// Replaces the calls as long as it lives; one at a time. For one save or load at a time: its own thread and its caller make no calls at once.
 class scripted_system {
  public:
   /// Asked before each call, with its number from 1 on: the fault that it meets, if any.
@@ -34,6 +37,7 @@ class scripted_system {
 
   explicit scripted_system(script ask = nullptr) : ask_(std::move(ask)), real_(rapt::detail::system()) {
     current = this;
+    calls_.reserve(256);
     using rapt::detail::system;
     system().open = [](int d, const char* p, int f, mode_t m) { return current->run(call_kind::open, -1, [&] { return real().open(d, p, f, m); }); };
     // A close that reports an error has closed.
@@ -66,6 +70,10 @@ class scripted_system {
       return current->run_some(call_kind::random, n, [&](std::size_t some) { return real().random(to, some); });
     };
     system().map = [](int fd, std::size_t n) { return current->run(call_kind::map, MAP_FAILED, [&] { return real().map(fd, n); }); };
+    system().start_thread = [](pthread_t* thread, void* (*main)(void*), void* arg) {
+      const int result = current->run(call_kind::start_thread, -1, [&] { return real().start_thread(thread, main, arg); });
+      return result == -1 ? errno : result;
+    };
   }
   scripted_system(const scripted_system&) = delete;
   scripted_system& operator=(const scripted_system&) = delete;
@@ -149,8 +157,42 @@ inline std::vector<fault> faults_of(call_kind kind) {
       return errors({EINTR, ENOSYS, EFAULT});
     case call_kind::map:
       return errors({ENOMEM, ENODEV, EACCES, EAGAIN});
+    case call_kind::start_thread:
+      return errors({EAGAIN, EPERM, ENOMEM});
   }
   return {};
 }
+
+/// How files are moved.
+struct way_of_moving {
+  const char* name;
+  std::size_t piece_bytes, num_pieces;
+  bool has_thread;
+};
+/// Small files in one piece, as they are outside of tests; in many, by a thread and without one.
+constexpr way_of_moving ways_of_moving[] = {
+    {"at_once", rapt::detail::stream_sizes().piece_bytes, rapt::detail::stream_sizes().num_pieces, true},
+    {"in_pieces_by_a_thread", 300, 3, true},
+    {"in_pieces_by_the_caller", 300, 3, false},
+};
+
+/// Moves files that way as long as it lives.
+class moving {
+ public:
+  explicit moving(const way_of_moving& way) {
+    rapt::detail::sizes_of_streams() = {way.piece_bytes, way.num_pieces};
+    if (!way.has_thread) rapt::detail::system().start_thread = [](pthread_t*, void* (*)(void*), void*) { return EAGAIN; };
+  }
+  moving(const moving&) = delete;
+  moving& operator=(const moving&) = delete;
+  ~moving() {
+    rapt::detail::sizes_of_streams() = {};
+    rapt::detail::system() = real_;
+  }
+
+ private:
+  rapt::detail::system_calls real_ = rapt::detail::system();
+};
+inline std::string name_of_way(const testing::TestParamInfo<way_of_moving>& way) { return way.param.name; }
 
 }  // namespace rapt_test
