@@ -26,11 +26,11 @@ cmake --build --preset release -j "${RAPT_JOBS:-2}" --target rapt_bench >build/l
 
 result=build/bench/$(date -u +%Y-%m-%dT%H%M%SZ).json
 began=$SECONDS
-say "running the benches (about five minutes on two cores); medians of five repetitions"
+say "running the benches (about seven minutes on two cores, 4 GiB of memory, 3 of disk); medians of five repetitions"
 status=0
 build/release/bench/rapt_bench --benchmark_repetitions=5 --benchmark_min_time=0.05 --benchmark_display_aggregates_only=true --benchmark_color=false \
   --benchmark_out="$result" --benchmark_out_format=json "${options[@]}" 2>build/logs/bench.err |
-  grep --line-buffered -E '/real_time(_median)? |ERROR' | sed -u -E 's,/real_time(_median)?,,' || status=${PIPESTATUS[0]}
+  grep --line-buffered -E '/(real|manual)_time(_median)? |ERROR' | sed -u -E 's,/(real|manual)_time(_median)?,,' || status=${PIPESTATUS[0]}
 if ((status)); then grep -v '^\*\*\*WARNING' build/logs/bench.err || true; echo "bench/run.sh: a bench failed; nothing is compared or recorded" >&2; exit 1; fi
 say "done in $((SECONDS - began)) s: $result"
 others=$(sed -n 's/^rapt_bench: processors kept busy by others: //p' build/logs/bench.err)

@@ -117,6 +117,8 @@ struct state_shape {
   bool small;
 };
 constexpr std::array<state_shape, 2> state_shapes{{{"small", 2, 64, true}, {"large", 30, 4096, false}}};
+/// The same for what a disk is held against; the large one is 1 GiB of keys and values.
+constexpr std::array<state_shape, 2> disk_shapes{{{"small", 2, 64, true}, {"gib", 32, 43'691, false}}};
 
 /// Bytes of a buffer that no cache holds, for the plain read rate that decode is held against.
 constexpr index_t plain_read_bytes = index_t{1} << 29, plain_read_small_bytes = index_t{1} << 20;

@@ -75,6 +75,7 @@ system_calls& system() {
       ::pwrite,
       // Not posix_fallocate: where the file system can not, glibc would write into every block.
       [](int fd, off_t bytes) { return ::fallocate(fd, 0, 0, bytes) == 0 ? 0 : errno; },
+      [](int fd, off_t offset, off_t bytes) { return ::sync_file_range(fd, offset, bytes, SYNC_FILE_RANGE_WRITE); },
       ::fchmod,
       ::fsync,
       [](int directory, const char* from, const char* to) { return ::renameat(directory, from, directory, to); },
@@ -217,6 +218,10 @@ int replacement::try_write(std::uint64_t offset, std::span<const std::byte> from
 }
 
 void replacement::fail_to_write(int refusal) const { fail("could not write the new", refusal); }
+
+void replacement::start_flush(std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  system().start_flush(file_.get(), static_cast<off_t>(offset), static_cast<off_t>(bytes));
+}
 
 void replacement::commit() {
   // A second fsync after a failed one may report success for pages that the kernel has dropped: one attempt, EINTR included.

@@ -27,6 +27,7 @@ struct system_calls {
   ssize_t (*pread)(int fd, void* to, std::size_t bytes, off_t offset);
   ssize_t (*pwrite)(int fd, const void* from, std::size_t bytes, off_t offset);
   int (*allocate)(int fd, off_t bytes);
+  int (*start_flush)(int fd, off_t offset, off_t bytes);  ///< does not wait
   int (*chmod)(int fd, mode_t mode);
   int (*fsync)(int fd);
   int (*rename)(int directory, const char* from, const char* to);
@@ -100,6 +101,8 @@ class RAPT_API replacement {
   /// 0, or the refusal that fail_to_write makes an error of.
   int try_write(std::uint64_t offset, std::span<const std::byte> from) const noexcept;
   [[noreturn]] void fail_to_write(int refusal) const;
+  /// Has the disk begin with what was written there, so that commit need not wait for all of it. What goes wrong commit finds out.
+  void start_flush(std::uint64_t offset, std::uint64_t bytes) const noexcept;
   void commit();
 
  private:

@@ -9,6 +9,8 @@ inline namespace v0 {
 namespace detail {
 namespace {
 
+// The disk is told to begin after so many pieces: it works while the caller does, and its requests are long.
+constexpr std::uint64_t pieces_to_flush = 8;
 // Elements lie in memory as they lie in the file: aligned.
 constexpr std::size_t alignment = 64;
 
@@ -134,6 +136,7 @@ std::span<const std::byte> read_ahead::next() {
 write_behind::write_behind(const replacement& file, std::uint64_t offset, std::uint64_t bytes)
     : file_(file),
       offset_(offset),
+      flush_offset_(offset),
       piece_bytes_(static_cast<std::size_t>(std::min<std::uint64_t>(sizes_of_streams().piece_bytes, std::max<std::uint64_t>(bytes, 1)))),
       num_pieces_(pieces_on_the_way(bytes, piece_bytes_)),
       memory_(allocate_aligned(num_pieces_ * place_bytes(piece_bytes_))),
@@ -146,7 +149,7 @@ write_behind::~write_behind() { ring_.close(); }
 void* write_behind::main(void* self) {
   auto& writer = *static_cast<write_behind*>(self);
   while (const std::optional<file_piece> piece = writer.ring_.wait_for_piece()) {
-    writer.refusal_ = writer.file_.try_write(piece->offset, {piece->data, piece->bytes});
+    writer.refusal_ = writer.write(*piece);
     if (writer.refusal_ != 0) {
       writer.ring_.close();
       break;
@@ -154,6 +157,16 @@ void* write_behind::main(void* self) {
     writer.ring_.done_with_piece();
   }
   return nullptr;
+}
+
+int write_behind::write(const file_piece& piece) noexcept {
+  const int refusal = file_.try_write(piece.offset, {piece.data, piece.bytes});
+  const std::uint64_t written = piece.offset + piece.bytes - flush_offset_;
+  if (refusal == 0 && written >= pieces_to_flush * piece_bytes_) {
+    file_.start_flush(flush_offset_, written);
+    flush_offset_ += written;
+  }
+  return refusal;
 }
 
 std::byte* write_behind::begin_of_piece() const { return memory_.data() + number_ % num_pieces_ * place_bytes(piece_bytes_) + offset_ % alignment; }
@@ -165,9 +178,9 @@ std::span<std::byte> write_behind::room(std::size_t wanted) {
   return {begin_of_piece() + filled_, piece_bytes_ - filled_};
 }
 
-void write_behind::send(file_piece piece) {
+void write_behind::send(const file_piece& piece) {
   if (!thread_.started()) {
-    file_.write(piece.offset, {piece.data, piece.bytes});
+    if (const int refusal = write(piece)) file_.fail_to_write(refusal);
   } else {
     if (!std::exchange(has_place_, false) && !ring_.wait_for_place()) file_.fail_to_write(refusal_);
     ring_.give(piece);

@@ -142,11 +142,13 @@ class write_behind final : public byte_sink {
 
  private:
   static void* main(void* self);
+  int write(const file_piece& piece) noexcept;
   std::byte* begin_of_piece() const;
-  void send(file_piece piece);
+  void send(const file_piece& piece);
   void send_filled();
   const replacement& file_;
-  std::uint64_t offset_;  // of the piece being filled
+  std::uint64_t offset_;        // of the piece being filled
+  std::uint64_t flush_offset_;  // of whoever writes: the disk has begun with what lies before
   const std::size_t piece_bytes_, num_pieces_;
   buffer memory_;
   piece_ring ring_;

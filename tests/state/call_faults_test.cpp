@@ -16,7 +16,8 @@ constexpr auto retried = {call_kind::open, call_kind::close, call_kind::pread, c
 bool is_harmless(call_kind kind, const fault& f) {
   if (f.how == fault::way::few_bytes) return true;
   if (f.how == fault::way::no_bytes) return false;
-  if (kind == call_kind::start_thread) return true;  // the caller moves the bytes then
+  // Without a thread the caller moves the bytes; what keeps the disk from beginning early is found, or not, by the flush.
+  if (kind == call_kind::start_thread || kind == call_kind::start_flush) return true;
   // Room that can not be set aside is found, or missed, by the writes.
   if (kind == call_kind::allocate && (f.error_number == EOPNOTSUPP || f.error_number == EINVAL || f.error_number == ENOSYS)) return true;
   return f.error_number == EINTR && std::find(retried.begin(), retried.end(), kind) != retried.end();

@@ -15,11 +15,28 @@
 
 namespace rapt_test {
 
-enum class call_kind { open, close, stat, stat_at, read_link, pread, pwrite, allocate, chmod, fsync, rename, unlink, random, map, start_thread };
+enum class call_kind {
+  open,
+  close,
+  stat,
+  stat_at,
+  read_link,
+  pread,
+  pwrite,
+  allocate,
+  chmod,
+  fsync,
+  rename,
+  unlink,
+  random,
+  map,
+  start_thread,
+  start_flush
+};
 
 inline const char* name_of(call_kind kind) {
-  constexpr const char* names[] = {"open",  "close", "stat",   "stat_at", "read_link", "pread", "pwrite",      "allocate",
-                                   "chmod", "fsync", "rename", "unlink",  "random",    "map",   "start_thread"};
+  constexpr const char* names[] = {"open",  "close", "stat",   "stat_at", "read_link", "pread", "pwrite",       "allocate",
+                                   "chmod", "fsync", "rename", "unlink",  "random",    "map",   "start_thread", "start_flush"};
   return names[static_cast<int>(kind)];
 }
 
@@ -61,6 +78,9 @@ class scripted_system {
     system().allocate = [](int fd, off_t n) {
       const int result = current->run(call_kind::allocate, -1, [&] { return real().allocate(fd, n); });
       return result == -1 ? errno : result;
+    };
+    system().start_flush = [](int fd, off_t at, off_t n) {
+      return current->run(call_kind::start_flush, -1, [&] { return real().start_flush(fd, at, n); });
     };
     system().chmod = [](int fd, mode_t m) { return current->run(call_kind::chmod, -1, [&] { return real().chmod(fd, m); }); };
     system().fsync = [](int fd) { return current->run(call_kind::fsync, -1, [&] { return real().fsync(fd); }); };
@@ -159,6 +179,8 @@ inline std::vector<fault> faults_of(call_kind kind) {
       return errors({ENOMEM, ENODEV, EACCES, EAGAIN});
     case call_kind::start_thread:
       return errors({EAGAIN, EPERM, ENOMEM});
+    case call_kind::start_flush:
+      return errors({EINTR, EIO, ENOSPC, EINVAL, ENOSYS});
   }
   return {};
 }
