@@ -161,7 +161,7 @@ struct disk_fixture {
       moved = n > 0;
       if (moved) rest = rest.subspan(static_cast<std::size_t>(n));
     }
-    moved = moved && ::fsync(fd) == 0;
+    if (moved && (flags & O_ACCMODE) == O_WRONLY) moved = ::fsync(fd) == 0;
     if (fd >= 0) ::close(fd);
     return moved;
   }
