@@ -231,8 +231,9 @@ void apply(disk_model& disk, const change& c) {
   }
 }
 
-class crash_images : public testing::Test {
+class crash_images : public testing::TestWithParam<way_of_moving> {
  protected:
+  const moving way{GetParam()};
   /// The state with so many tokens, as a file.
   std::string state_of(index_t len) {
     bits_cache cache(ctx, small_config(), small_limits);
@@ -288,7 +289,7 @@ class crash_images : public testing::Test {
   const std::string none, one = state_of(3), two = state_of(5);
 };
 
-TEST_F(crash_images, hostile_30_every_image_of_a_replaced_state_is_old_or_new) {
+TEST_P(crash_images, hostile_30_every_image_of_a_replaced_state_is_old_or_new) {
   const std::vector<change> log = changes(5, one);
   const auto counts = verdicts(log, 0, one, two);
   for (const auto& [name, count] : counts) EXPECT_TRUE(name == "old" || name == "new") << text_of_counts(counts);
@@ -298,7 +299,7 @@ TEST_F(crash_images, hostile_30_every_image_of_a_replaced_state_is_old_or_new) {
   EXPECT_EQ(text_of_counts(afterwards), "new 1; ");
 }
 
-TEST_F(crash_images, hostile_30_every_image_of_a_first_save_is_nothing_or_new) {
+TEST_P(crash_images, hostile_30_every_image_of_a_first_save_is_nothing_or_new) {
   const std::vector<change> log = changes(5, none);
   const auto counts = verdicts(log, 0, none, two);
   for (const auto& [name, count] : counts) EXPECT_TRUE(name == "none" || name == "new") << text_of_counts(counts);
@@ -307,7 +308,7 @@ TEST_F(crash_images, hostile_30_every_image_of_a_first_save_is_nothing_or_new) {
 
 /// A disk that confirms flushes and does not make them, and saves that leave one out: nothing protects the old file then. What is found may be
 /// neither old nor new, but it is never taken for a state.
-TEST_F(crash_images, hostile_30_a_disk_that_does_not_flush_gives_refusals_and_never_a_wrong_state) {
+TEST_P(crash_images, hostile_30_a_disk_that_does_not_flush_gives_refusals_and_never_a_wrong_state) {
   std::vector<change> log = changes(5, one);
   std::erase_if(log, [](const change& c) { return c.what == change::kind::flush || c.what == change::kind::flush_directory; });
   const auto counts = verdicts(log, 0, one, two);
@@ -317,7 +318,7 @@ TEST_F(crash_images, hostile_30_a_disk_that_does_not_flush_gives_refusals_and_ne
 }
 
 /// The model has teeth: a save in another order of calls is found out.
-TEST_F(crash_images, the_model_sees_saves_that_are_not_safe) {
+TEST_P(crash_images, the_model_sees_saves_that_are_not_safe) {
   const std::vector<change> log = changes(5, one);
   const auto is = [](change::kind what) { return [what](const change& c) { return c.what == what; }; };
   std::vector<change> without_flush = log, rename_first = log, no_directory_flush = log, in_place;
@@ -337,7 +338,7 @@ TEST_F(crash_images, the_model_sees_saves_that_are_not_safe) {
 }
 
 /// Two saves in a row: once the first has returned nothing older than it is found.
-TEST_F(crash_images, hostile_30_what_one_save_has_made_durable_the_next_does_not_take_back) {
+TEST_P(crash_images, hostile_30_what_one_save_has_made_durable_the_next_does_not_take_back) {
   const std::string three = state_of(7);
   std::vector<change> log = changes(5, one);
   const std::size_t first = log.size();
@@ -345,5 +346,7 @@ TEST_F(crash_images, hostile_30_what_one_save_has_made_durable_the_next_does_not
   const auto counts = verdicts(log, first, two, three);
   for (const auto& [name, count] : counts) EXPECT_TRUE(name == "old" || name == "new") << text_of_counts(counts);
 }
+
+INSTANTIATE_TEST_SUITE_P(moved, crash_images, testing::ValuesIn(ways_of_moving), name_of_way);
 
 }  // namespace

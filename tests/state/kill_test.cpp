@@ -14,8 +14,9 @@ namespace {
 using namespace rapt_test;
 
 /// States of one sequence whose every element says which of them it is.
-class kill_test : public testing::Test {
+class kill_test : public testing::TestWithParam<way_of_moving> {
  protected:
+  const moving way{GetParam()};
   static constexpr index_t num_tokens = 90;
   static rapt::cache_limits limits() { return small_limits; }
 
@@ -58,9 +59,8 @@ int status_of(pid_t child) {
 }
 bool was_killed(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL; }
 
-TEST_F(kill_test, hostile_30_killed_before_every_call) {
-  save(0);
-  const std::size_t num_calls = calls_of([&] { save(0); }).size();
+TEST_P(kill_test, hostile_30_killed_before_every_call) {
+  const std::size_t num_calls = calls_of([&] { save(1); }).size();
   ASSERT_GT(num_calls, 10u);
   int old_ones = 0, new_ones = 0;
   for (std::size_t k = 1; k <= num_calls; ++k) {
@@ -89,7 +89,7 @@ TEST_F(kill_test, hostile_30_killed_before_every_call) {
 }
 
 /// RAPT_KILLS says how many; a release's figure is 10,000.
-TEST_F(kill_test, hostile_30_killed_at_random_instants) {
+TEST_P(kill_test, hostile_30_killed_at_random_instants) {
   const char* asked = std::getenv("RAPT_KILLS");
   const int num_kills = asked != nullptr ? std::atoi(asked) : 200;
   ASSERT_GT(num_kills, 0) << "RAPT_KILLS is " << asked;
@@ -127,7 +127,7 @@ TEST_F(kill_test, hostile_30_killed_at_random_instants) {
   std::printf("%d kills: %d old, %d new, %d temporary files left behind\n", num_kills, seen[0], seen[1], strays);
 }
 
-TEST_F(kill_test, hostile_32_processes_that_save_and_load_at_once) {
+TEST_P(kill_test, hostile_32_processes_that_save_and_load_at_once) {
   save(0);
   std::vector<pid_t> children;
   for (unsigned saver = 0; saver < 3; ++saver) {
@@ -152,7 +152,7 @@ TEST_F(kill_test, hostile_32_processes_that_save_and_load_at_once) {
   EXPECT_EQ(num_strays(), 0u);
 }
 
-TEST_F(kill_test, hostile_32_threads_that_save_and_load_at_once) {
+TEST_P(kill_test, hostile_32_threads_that_save_and_load_at_once) {
   save(0);
   std::vector<std::thread> savers;
   for (unsigned saver = 0; saver < 3; ++saver)
@@ -177,5 +177,7 @@ TEST_F(kill_test, hostile_32_threads_that_save_and_load_at_once) {
   loader.join();
   EXPECT_EQ(num_strays(), 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(moved, kill_test, testing::Values(ways_of_moving[0], ways_of_moving[1]), name_of_way);
 
 }  // namespace
