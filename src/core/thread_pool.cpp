@@ -1,12 +1,12 @@
 // The library's own threads: one fork and join per run(), meant for jobs of a few microseconds. Nothing but the hand-over happens here;
 // floating-point modes are the backend's matter.
+#include <core/library_thread.hpp>
 #include <rapt/core/error.hpp>
 #include <rapt/core/executor.hpp>
 
 #include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,14 +27,6 @@ int usable_processors() {
     sets.resize(2 * sets.size());
   }
   return 1;
-}
-
-// Signals meant for the program are handled by its own threads. Faults and the profiler's clock belong to the thread that they happen on.
-sigset_t signals_of_the_program() {
-  sigset_t set;
-  sigfillset(&set);
-  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&set, own);
-  return set;
 }
 
 }  // namespace
@@ -92,15 +84,11 @@ class thread_pool::impl {
   void start() {
     process_ = getpid();
     threads_.reserve(static_cast<std::size_t>(num_threads_ - 1));
-    const sigset_t blocked = signals_of_the_program();
-    sigset_t before;
-    pthread_sigmask(SIG_BLOCK, &blocked, &before);
     for (int i = 1; i < num_threads_; ++i) {
       pthread_t thread;
-      if (pthread_create(&thread, nullptr, &thread_main, this) != 0) break;  // fewer workers, at worst the caller alone, do the same work
+      if (detail::start_library_thread(&thread, &thread_main, this) != 0) break;  // fewer workers, at worst the caller alone, do the same work
       threads_.push_back(thread);
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   void restart_after_fork() {

@@ -1,7 +1,7 @@
+#include <core/library_thread.hpp>
 #include <state/file_io.hpp>
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -28,17 +28,6 @@ constexpr std::size_t most_at_once = std::size_t{1} << 30;
 
 // Of try_read: no errno.
 constexpr int became_shorter = -1;
-
-// Signals meant for the program are handled by its own threads; so are those that a write can raise where a limit on file sizes is met.
-int start_thread(pthread_t* thread, void* (*main)(void*), void* arg) {
-  sigset_t all, before;
-  sigfillset(&all);
-  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&all, own);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
-  const int refusal = pthread_create(thread, nullptr, main, arg);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return refusal;
-}
 
 template <class Call>
 auto retry(Call call) {
@@ -82,7 +71,7 @@ system_calls& system() {
       [](int directory, const char* path) { return ::unlinkat(directory, path, 0); },
       [](void* to, std::size_t bytes) { return ::getrandom(to, bytes, 0); },
       [](int fd, std::size_t bytes) { return ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0); },
-      start_thread,
+      start_library_thread,
   };
   return calls;
 }
