@@ -16,14 +16,20 @@ struct square {
   __m128i rows[side];
 
   static __m128i zip_low(__m128i a, __m128i b) {
-    if constexpr (sizeof(Bits) == 2) return _mm_unpacklo_epi16(a, b);
-    if constexpr (sizeof(Bits) == 4) return _mm_unpacklo_epi32(a, b);
-    if constexpr (sizeof(Bits) == 8) return _mm_unpacklo_epi64(a, b);
+    if constexpr (sizeof(Bits) == 2)
+      return _mm_unpacklo_epi16(a, b);
+    else if constexpr (sizeof(Bits) == 4)
+      return _mm_unpacklo_epi32(a, b);
+    else
+      return _mm_unpacklo_epi64(a, b);
   }
   static __m128i zip_high(__m128i a, __m128i b) {
-    if constexpr (sizeof(Bits) == 2) return _mm_unpackhi_epi16(a, b);
-    if constexpr (sizeof(Bits) == 4) return _mm_unpackhi_epi32(a, b);
-    if constexpr (sizeof(Bits) == 8) return _mm_unpackhi_epi64(a, b);
+    if constexpr (sizeof(Bits) == 2)
+      return _mm_unpackhi_epi16(a, b);
+    else if constexpr (sizeof(Bits) == 4)
+      return _mm_unpackhi_epi32(a, b);
+    else
+      return _mm_unpackhi_epi64(a, b);
   }
   /// Each row beside the one half a square below it.
   square zipped() const {
@@ -36,9 +42,12 @@ struct square {
   }
   /// Zipping moves the lowest bit of the row's number to the column's and its highest one down: after log2(side) times they have changed places.
   square transposed() const {
-    if constexpr (side == 8) return zipped().zipped().zipped();
-    if constexpr (side == 4) return zipped().zipped();
-    if constexpr (side == 2) return zipped();
+    if constexpr (side == 8)
+      return zipped().zipped().zipped();
+    else if constexpr (side == 4)
+      return zipped().zipped();
+    else
+      return zipped();
   }
   void load(const Bits* from, index_t stride) {
     for (index_t i = 0; i < side; ++i) rows[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i * stride));

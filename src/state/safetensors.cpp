@@ -113,7 +113,9 @@ void for_each_piece(const std::optional<detail::input_file>& input, std::span<co
     for (std::span<const std::byte> piece = ahead.next(); !piece.empty(); piece = ahead.next()) pass(piece);
   } else {
     const std::size_t most = detail::sizes_of_streams().piece_bytes;
-    while (at < end) pass(memory.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(std::min<std::uint64_t>(most, end - at))));
+    for (std::span<const std::byte> rest = memory.subspan(static_cast<std::size_t>(begin)); !rest.empty();
+         rest = rest.subspan(std::min(most, rest.size())))
+      pass(rest.first(std::min(most, rest.size())));
   }
   report.at_end();
 }

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <functional>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -191,6 +192,7 @@ struct way_of_moving {
   std::size_t piece_bytes, num_pieces;
   bool has_thread;
 };
+inline void PrintTo(const way_of_moving& way, std::ostream* out) { *out << way.name; }
 /// Small files in one piece, as they are outside of tests; in many, by a thread and without one.
 constexpr way_of_moving ways_of_moving[] = {
     {"at_once", rapt::detail::stream_sizes().piece_bytes, rapt::detail::stream_sizes().num_pieces, true},
