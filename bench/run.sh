@@ -26,7 +26,7 @@ cmake --build --preset release -j "${RAPT_JOBS:-2}" --target rapt_bench >build/l
 
 result=build/bench/$(date -u +%Y-%m-%dT%H%M%SZ).json
 began=$SECONDS
-say "running the benches (about seven minutes on two cores, 4 GiB of memory, 3 of disk); medians of five repetitions"
+say "running the benches (about eight minutes on two cores, more where the disk is slow; 4 GiB of memory, 2 of disk); medians of five repetitions"
 status=0
 build/release/bench/rapt_bench --benchmark_repetitions=5 --benchmark_min_time=0.05 --benchmark_display_aggregates_only=true --benchmark_color=false \
   --benchmark_out="$result" --benchmark_out_format=json "${options[@]}" 2>build/logs/bench.err |
