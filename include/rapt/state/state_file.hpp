@@ -100,7 +100,7 @@ class RAPT_API state_reader {
   fingerprint made_by(const std::string& what, bool has_contents) const;
   index_t kv_len(index_t sequence) const;
 
-  /// [kv_len]; format_error where one is negative or above 2^62. Before the rest is read: reads and verifies these tensors alone.
+  /// [kv_len]; format_error where one is negative or above 2^62. Reads and verifies these tensors alone; not after read().
   std::vector<index_t> positions(index_t sequence) const;
   /// Reads and verifies all data and gives the layers' rows, each layer's in order but layers in the file's. Where it throws, what came must be
   /// forgotten.

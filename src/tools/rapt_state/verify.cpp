@@ -11,8 +11,8 @@ void check_contents(rapt::detail::state_reader state) {
   for (rapt::index_t s = 0; s < state.num_sequences(); ++s) any |= state.kv_len(s) > 0;
   for (rapt::index_t l = 0; l < state.num_layers(); ++l) made_by(std::to_string(l), any);
   if (state.has_projected("projected")) made_by("projected", true);
-  state.read();
   for (rapt::index_t s = 0; s < state.num_sequences(); ++s) static_cast<void>(state.positions(s));
+  state.read();
   if (state.has_weights()) static_cast<void>(state.weights());
 }
 
