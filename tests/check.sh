@@ -22,7 +22,7 @@ RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention|races)\.|thread|m
 
 shared() {
   local prefix=$PWD/build/shared/prefix foreign
-  cmake -S . -B build/shared -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DRAPT_CCACHE=ON -DBUILD_SHARED_LIBS=ON -DRAPT_BUILD_TESTS=OFF \
+  cmake -S . -B build/shared -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DRAPT_CCACHE=ON -DBUILD_SHARED_LIBS=ON -DRAPT_CUDA=OFF -DRAPT_BUILD_TESTS=OFF \
     -DRAPT_BUILD_EXAMPLES=OFF -DRAPT_BUILD_BENCH=OFF -DCMAKE_INSTALL_PREFIX="$prefix" &&
     cmake --build build/shared -j "$jobs" && cmake --install build/shared &&
     cmake -S tests/packaging/find_package -B build/shared/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" &&
