@@ -1,6 +1,5 @@
 // No memory at the k-th allocation, for every k, of every save and load: std::bad_alloc, and everything as it was.
-#include "state_rig.hpp"
-#include "system_rig.hpp"
+#include "whole_state.hpp"
 
 namespace {
 
@@ -27,7 +26,7 @@ std::size_t fail_every_allocation(Call call, Check check) {
   }
 }
 
-class allocation_faults : public testing::TestWithParam<way_of_moving> {
+class allocation_faults : public testing::TestWithParam<way_of_moving>, protected parts_of_a_state {
  protected:
   const moving way{GetParam()};
   void SetUp() override {
@@ -56,15 +55,6 @@ class allocation_faults : public testing::TestWithParam<way_of_moving> {
     std::printf("%zu allocations of %s\n", refused, what);
   }
 
-  bits_context ctx;
-  bits_module module = some_module(ctx, 1);
-  bits_projected given = some_projected(ctx, true, 1, 4, 3, 5), stored = some_projected(ctx, false, 2, 9, 1, 7, module.fingerprint());
-  bits_cache cache{ctx, small_config(), small_limits};
-  std::vector<bits_sequence> sequences = [this] {
-    std::vector<bits_sequence> all;
-    for (int i = 0; i < 2; ++i) all.push_back(cache.add_sequence());
-    return all;
-  }();
   std::vector<std::byte> state, one_sequence;
   temporary_directory directory;
 };

@@ -1,5 +1,5 @@
-// Files that pass by in pieces, moved by a thread while the caller hashes and packs: no byte depends on it, little memory is taken, the caller is
-// told how far it is and may stop, and what is thrown leaves everything as it was.
+// Files that pass by in pieces, moved by a thread while the caller hashes and packs: no byte depends on it, little memory is taken, and a change is
+// found behind pieces that were taken already.
 #include <unistd.h>
 #include <rapt/cpu/context.hpp>
 
@@ -10,72 +10,14 @@
 #include <mutex>
 #include <thread>
 
-#include "state_rig.hpp"
-#include "system_rig.hpp"
+#include "whole_state.hpp"
 
 namespace {
 
 using namespace rapt_test;
 namespace safetensors = rapt::safetensors;
 
-/// A state with every kind of part, in a file.
-class streams : public testing::Test {
- protected:
-  void SetUp() override {
-    const std::vector<index_t> positions = {5, 3, 3, 9, 70};
-    append_bits(ctx, cache, sequences[0], 21, 3, module.fingerprint());
-    append_bits(ctx, cache, sequences[1], 5, 4, module.fingerprint(), positions);
-    bytes = save();
-    write_file(path, text_of(bytes));
-  }
-  std::vector<std::byte> save() { return rapt::save_state(ctx, module, given, stored, cache, sequences); }
-  void save(const std::string& to, const rapt::save_options& options = {}) {
-    rapt::save_state(ctx, to, options, module, given, stored, cache, sequences);
-  }
-  std::string visible_all() {
-    std::string all = visible(ctx, module) + visible(ctx, given) + visible(ctx, stored) + visible(cache);
-    for (const bits_sequence& s : sequences) all += visible(ctx, cache, s);
-    return all;
-  }
-
-  bits_context ctx;
-  bits_module module = some_module(ctx, 1);
-  bits_projected given = some_projected(ctx, true, 1, 4, 3, 5), stored = some_projected(ctx, false, 2, 9, 1, 7, module.fingerprint());
-  bits_cache cache{ctx, small_config(), small_limits};
-  std::vector<bits_sequence> sequences = [this] {
-    std::vector<bits_sequence> all;
-    for (int i = 0; i < 2; ++i) all.push_back(cache.add_sequence());
-    return all;
-  }();
-  std::vector<std::byte> bytes;
-  temporary_directory directory;
-  const std::string path = directory / "state";
-};
-
-/// What a state is loaded into: each part, in turn, from a file or from bytes.
-struct receiver {
-  explicit receiver(bits_context& of) : ctx(of) { append_bits(ctx, cache, loaded[0], 2, 9, some_module(ctx, 1).fingerprint()); }
-  void load(const rapt::state_source& from, const rapt::load_options& options = {}) {
-    rapt::load_state(ctx, from, cache, loaded, options);
-    rapt::load_state(ctx, from, module, options);
-    rapt::load_state(ctx, from, stored, options);
-    rapt::load_static_kv(ctx, from, given, options);
-  }
-  std::string visible_all() {
-    std::string all = visible(ctx, module) + visible(ctx, given) + visible(ctx, stored) + visible(cache) + std::to_string(loaded.size());
-    for (const bits_sequence& s : loaded) all += visible(ctx, cache, s);
-    return all;
-  }
-  bits_context& ctx;
-  bits_module module = some_module(ctx, 2);
-  bits_projected given{ctx, small_config()}, stored{ctx, small_config()};
-  bits_cache cache{ctx, small_config(), small_limits};
-  std::vector<bits_sequence> loaded = [this] {
-    std::vector<bits_sequence> one;
-    one.push_back(cache.add_sequence());
-    return one;
-  }();
-};
+class streams : public state_in_a_file {};
 
 TEST_F(streams, no_byte_depends_on_pieces_and_threads) {
   receiver whole(ctx);
@@ -318,110 +260,6 @@ TEST_F(streams, memory_beside_the_cache_does_not_grow_with_it) {
   EXPECT_LT(peak_bytes_of([&] { rapt::load_state(cpu, std::span(shifted).subspan(1), to, b); }), std::size_t{16} << 20);
 }
 
-/// The reports of one call.
-struct reports {
-  std::vector<rapt::progress> all;
-  rapt::progress_function function() {
-    return [this](const rapt::progress& p) { return all.push_back(p), true; };
-  }
-  void expect_from_nothing_to(std::uint64_t total) {
-    ASSERT_FALSE(all.empty());
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      EXPECT_EQ(all[i].total, total);
-      if (i > 0) { EXPECT_GT(all[i].done, all[i - 1].done); }
-    }
-    EXPECT_EQ(all.back().done, total);
-    all.clear();
-  }
-};
-
-TEST_F(streams, progress_goes_to_the_end_once) {
-  for (const way_of_moving& way : ways_of_moving) {
-    SCOPED_TRACE(way.name);
-    const moving so(way);
-    reports r;
-    const auto expect_whole = [&] {
-      if (way.piece_bytes < 1000) { EXPECT_GT(r.all.size(), 10u); }
-      r.expect_from_nothing_to(bytes.size());
-    };
-    save(directory / "again", {r.function()});
-    expect_whole();
-    EXPECT_EQ(rapt::save_state(ctx, {.on_progress = r.function()}, module, given, stored, cache, sequences), bytes);
-    expect_whole();
-    for (const rapt::state_source& from : {rapt::state_source(path), rapt::state_source(bytes)}) {
-      receiver to(ctx);
-      rapt::load_state(ctx, from, to.cache, to.loaded, {.on_progress = r.function()});
-      expect_whole();
-      rapt::load_state(ctx, from, to.module, {.on_progress = r.function()});
-      expect_whole();
-      rapt::load_state(ctx, from, to.stored, {.on_progress = r.function()});
-      expect_whole();
-      rapt::load_static_kv(ctx, from, to.given, {.on_progress = r.function()});
-      expect_whole();
-    }
-  }
-}
-
-/// What a progress function may throw.
-struct thrown_by_the_caller : std::exception {};
-
-/// call(on_progress) is stopped at its first report, its second, and so on to its last, by false and by an exception: refused each time. freely(..)
-/// is the same call with another target, and shows how many reports there are.
-template <class Freely, class Call>
-void expect_stopped_at_every_report(const watched& what, Freely freely, Call call) {
-  int num_reports = 0, count = 0;
-  freely([&](const rapt::progress&) { return ++num_reports, true; });
-  ASSERT_GT(num_reports, 0);
-  for (int number = 1; number <= num_reports && !testing::Test::HasFailure(); ++number) {
-    SCOPED_TRACE("report " + std::to_string(number) + " of " + std::to_string(num_reports));
-    count = 0;
-    EXPECT_SAYS(expect_refused<rapt::cancelled_error>(what, [&] { call([&](const rapt::progress&) { return ++count != number; }); }),
-                "cancelled by on_progress after ");
-    EXPECT_EQ(count, number) << "reports behind the one that stopped it";
-    count = 0;
-    expect_refused<thrown_by_the_caller>(what, [&] {
-      call([&](const rapt::progress&) {
-        if (++count == number) throw thrown_by_the_caller();
-        return true;
-      });
-    });
-  }
-}
-
-TEST_F(streams, a_save_that_is_stopped_leaves_the_old_file) {
-  write_file(directory / "old", "old");
-  for (const way_of_moving& way : ways_of_moving) {
-    SCOPED_TRACE(way.name);
-    const moving so(way);
-    const watched what{.object = [&] { return visible_all(); }, .directory = directory.path(), .input_bytes = bytes.size()};
-    const temporary_directory elsewhere;
-    const auto freely = [&](const rapt::progress_function& f) { save(elsewhere / "file", {f}); };
-    for (const char* name : {"old", "new"})
-      expect_stopped_at_every_report(what, freely, [&](const rapt::progress_function& f) { save(directory / name, {f}); });
-    expect_stopped_at_every_report(
-        what, freely, [&](const rapt::progress_function& f) { rapt::save_state(ctx, {.on_progress = f}, module, given, stored, cache, sequences); });
-  }
-}
-
-TEST_F(streams, a_load_that_is_stopped_leaves_the_receiver) {
-  for (const way_of_moving& way : ways_of_moving) {
-    SCOPED_TRACE(way.name);
-    const moving so(way);
-    receiver stays(ctx), goes(ctx);
-    const watched what{.object = [&] { return stays.visible_all(); }, .directory = directory.path(), .input_bytes = bytes.size()};
-    const std::function<void(receiver&, const rapt::state_source&, const rapt::load_options&)> loads[] = {
-        [&](receiver& r, const auto& from, const auto& options) { rapt::load_state(ctx, from, r.cache, r.loaded, options); },
-        [&](receiver& r, const auto& from, const auto& options) { rapt::load_state(ctx, from, r.module, options); },
-        [&](receiver& r, const auto& from, const auto& options) { rapt::load_state(ctx, from, r.stored, options); },
-        [&](receiver& r, const auto& from, const auto& options) { rapt::load_static_kv(ctx, from, r.given, options); }};
-    for (const auto& load : loads)
-      for (const rapt::state_source& from : {rapt::state_source(path), rapt::state_source(bytes)})
-        expect_stopped_at_every_report(
-            what, [&](const rapt::progress_function& f) { load(goes, from, {.on_progress = f}); },
-            [&](const rapt::progress_function& f) { load(stays, from, {.on_progress = f}); });
-  }
-}
-
 /// What has been written into pages when a changed byte is found is nowhere to be seen.
 TEST_F(streams, hostile_06_a_change_behind_pieces_that_were_taken_already) {
   const std::string changed = directory / "changed";
@@ -436,22 +274,6 @@ TEST_F(streams, hostile_06_a_change_behind_pieces_that_were_taken_already) {
       write_file(changed, text);
       expect_all_refused<rapt::checksum_error, rapt::format_error>(what, 1,
                                                                    [&](std::size_t) { rapt::load_state(ctx, changed, stays.cache, stays.loaded); });
-    }
-  }
-}
-
-/// A row function that throws while the thread is writing.
-TEST_F(streams, what_a_row_function_throws_passes_through) {
-  write_file(directory / "old", "old");
-  for (const way_of_moving& way : ways_of_moving) {
-    const moving so(way);
-    for (index_t last = 0; last < 40; last += 13) {
-      safetensors::writer w;
-      w.add_rows("a", dtype::u8, {40, 100}, [&](index_t first, std::span<std::byte> to) {
-        if (first + static_cast<index_t>(to.size() / 100) > last) throw thrown_by_the_caller();
-        std::fill(to.begin(), to.end(), std::byte{1});
-      });
-      expect_refused<thrown_by_the_caller>({.directory = directory.path()}, [&] { w.to_file(directory / "old"); });
     }
   }
 }
