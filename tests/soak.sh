@@ -1,10 +1,11 @@
 # The long runs behind a release's figures: sourced by ./run soak [HOURS], which brings say, configure_and_build and close. HOURS (RAPT_SOAK_HOURS; 8) go
-# to the fuzzers; the rest runs until it is done, and RAPT_LIFE_CASES, RAPT_MATRIX_CASES and RAPT_KILLS change how much that is. What ran when, how often
-# and with which outcome is added to build/soak/summary.txt.
+# to the fuzzers under sanitizers; the rest runs until it is done, and RAPT_FUZZ_HEADERS, RAPT_FUZZ_FORWARDS, RAPT_LIFE_CASES, RAPT_MATRIX_CASES and
+# RAPT_KILLS change how much that is. What ran when, how often and with which outcome is added to build/soak/summary.txt.
 need_build_tools
 need_packages clang libclang-rt-dev
 hours=${1:-${RAPT_SOAK_HOURS:-8}}
 [[ $hours =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "soak: '$hours' is no number of hours"
+headers=${RAPT_FUZZ_HEADERS:-100000000} forwards=${RAPT_FUZZ_FORWARDS:-10000000}
 lives=${RAPT_LIFE_CASES:-100000} cases=${RAPT_MATRIX_CASES:-1000000} kills=${RAPT_KILLS:-10000}
 mkdir -p build/soak
 
@@ -37,6 +38,12 @@ soak() {  # WHAT COMMAND...: runs it, a line a minute; its output is kept in bui
   fi
 }
 
+note_fuzzers() {  # LOG
+  while read -r line; do note "fuzzer $line"; done < <(grep executions "$1")
+}
+many_executions() {
+  printf '%s\n' "${headers}x header" "${forwards}x load_forward" | xargs -P "$jobs" -L 1 tests/fuzz/run.sh build/fuzzers/tests/fuzz
+}
 matrix_quarters() {
   printf '%s\n' first second third fourth | RAPT_MATRIX_CASES=$cases xargs -P "$jobs" -I {} build/dev/tests/rapt_contract_test --gtest_filter='matrix.{}_quarter'
 }
@@ -53,8 +60,14 @@ fuzzers=(header third_party config_json load_state load_forward)
 at_once=$((jobs < ${#fuzzers[@]} ? jobs : ${#fuzzers[@]}))
 if configure_and_build asan "${fuzzers[@]/#/rapt_fuzz_}" rapt_fuzz_test; then
   soak "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz "$(awk "BEGIN {print int($hours * 3600 * $at_once / ${#fuzzers[@]}) + 1}")"
-  while read -r line; do note "fuzzer $line"; done < <(grep executions build/soak/fuzzers.log)
+  note_fuzzers build/soak/fuzzers.log
   soak "$((lives / 10)) lives of a cache under sanitizers" lives_of asan $((lives / 10))
+else
+  failed=$((failed + 1))
+fi
+if configure_and_build fuzzers rapt_fuzz_header rapt_fuzz_load_forward; then
+  soak "fuzzers without sanitizers" many_executions
+  note_fuzzers build/soak/fuzzers-without-sanitizers.log
 else
   failed=$((failed + 1))
 fi

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Runs fuzzers, some at a time, and says what each did; false where one found something. New inputs stay in build/fuzz/corpus for the next run, findings
 # in build/fuzz/found: mend the defect, then commit the input to tests/fuzz/corpus/<target>, where every build replays it.
-#   usage: tests/fuzz/run.sh BUILD_DIR SECONDS [TARGET...]     RAPT_JOBS says how many run at once
+#   usage: tests/fuzz/run.sh BUILD_DIR AMOUNT [TARGET...]     AMOUNT: seconds, or executions with an x behind them (5000x)
+# RAPT_JOBS says how many run at once.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
-programs=$1 seconds=$2
+programs=$1 amount=-max_total_time=$2
+[[ $2 != *x ]] || amount=-runs=${2%x}
 shift 2
 targets=("$@")
 ((${#targets[@]})) || targets=(header third_party config_json load_state load_forward)
@@ -18,7 +20,7 @@ fuzz() {  # TARGET
     load_forward) folders=(tests/fuzz/corpus/load_state fixtures/golden) max_len=8192 ;;
   esac
   mkdir -p "build/fuzz/corpus/$target" build/fuzz/found
-  "$programs/rapt_fuzz_$target" -max_total_time="$seconds" -max_len="$max_len" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 \
+  "$programs/rapt_fuzz_$target" "$amount" -max_len="$max_len" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 \
     -dict="tests/fuzz/$dictionary.dict" -artifact_prefix="build/fuzz/found/$target-" "build/fuzz/corpus/$target" "${folders[@]}" >"$log" 2>&1 || status=$?
   stat() { sed -n "s/^stat::$1: *//p" "$log"; }
   printf '%-13s %12s executions, %s inputs kept%s\n' "$target" "$(stat number_of_executed_units)" "$(find "build/fuzz/corpus/$target" -type f | wc -l)" \
@@ -27,5 +29,5 @@ fuzz() {  # TARGET
   return "$status"
 }
 export -f fuzz
-export programs seconds
+export programs amount
 printf '%s\n' "${targets[@]}" | xargs -P "${RAPT_JOBS:-2}" -I {} bash -c 'set -uo pipefail; fuzz {} || exit 1'
