@@ -10,6 +10,7 @@
 #include <rapt/cpu/context.hpp>
 #include <rapt/ops/attend.hpp>
 #include <rapt/ops/attend_reference.hpp>
+#include <rapt/ops/heads.hpp>
 #include <rapt/ops/merge.hpp>
 #include <rapt/ops/project.hpp>
 #include <rapt/state/file_weights.hpp>

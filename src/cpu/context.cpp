@@ -15,6 +15,7 @@ inline namespace v0 {
 namespace cpu {
 namespace {
 constexpr std::size_t huge_page = std::size_t{2} << 20;
+constexpr index_t repeated_bytes = index_t{256} << 10;  // that a thread writes at a time
 
 bool runs(isa set) {
   const std::int64_t found = hwy::SupportedTargets();
@@ -160,6 +161,15 @@ buffer backend::allocate(context&, std::size_t bytes) {
 }
 
 void backend::copy(context&, std::byte* to, const std::byte* from, std::size_t bytes) noexcept { std::memcpy(to, from, bytes); }
+
+void backend::repeat(context& ctx, std::byte* to, const std::byte* from, index_t num_rows, index_t row_bytes, index_t times) noexcept {
+  const index_t bytes = row_bytes * times, rows_of_unit = ceil_div(repeated_bytes, bytes), num_units = ceil_div(num_rows, rows_of_unit);
+  for_each_unit(ctx, no_scratch{}, workers_for(ctx, num_units, num_rows * bytes), num_units, [&](no_scratch, index_t unit) {
+    const index_t end = std::min(num_rows, (unit + 1) * rows_of_unit);
+    for (index_t row = unit * rows_of_unit; row < end; ++row)
+      for (index_t i = 0; i < times; ++i) std::memcpy(to + row * bytes + i * row_bytes, from + row * row_bytes, static_cast<std::size_t>(row_bytes));
+  });
+}
 
 }  // namespace cpu
 }  // namespace v0

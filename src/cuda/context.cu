@@ -80,7 +80,10 @@ buffer backend::allocate(context& ctx, std::size_t bytes) { return bytes == 0 ? 
 
 // By a launch: a step's stream holds launches alone.
 void backend::copy(context& ctx, std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
-  run(ctx, [&](launches& l) { kernels::repeat_heads(from, to, 1, static_cast<index_t>(bytes), 1, l.stream()); });
+  repeat(ctx, to, from, 1, static_cast<index_t>(bytes), 1);
+}
+void backend::repeat(context& ctx, std::byte* to, const std::byte* from, index_t num_rows, index_t row_bytes, index_t times) noexcept {
+  run(ctx, [&](launches& l) { kernels::repeat_heads(from, to, num_rows, row_bytes, static_cast<int>(times), l.stream()); });
 }
 
 }  // namespace cuda

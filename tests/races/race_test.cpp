@@ -10,6 +10,7 @@
 #ifdef RAPT_LOOKS_FOR_RACES
 #include <kernels/attend_hopper.hpp>
 #include <kernels/attend_prefill.hpp>
+#include <kernels/gather.hpp>
 #include <kernels/repeat.hpp>
 #include <tests/kernels/attention_rig.hpp>
 #include <tests/kernels/schedules.hpp>
@@ -117,6 +118,14 @@ TEST(race, repeat_has_none) {
     const std::vector<std::uint16_t> from(3 * 64);
     std::vector<std::uint16_t> to(6 * 64);
     rapt::kernels::repeat_heads(from.data(), to.data(), 3, 128, 2, nullptr);
+  });
+}
+TEST(race, gather_has_none) {
+  expect_no_race([] {
+    const std::vector<std::uint16_t> from(3 * 64);
+    const std::vector<rapt::index_t> rows{2, 0, 2, 1};
+    std::vector<std::uint16_t> to(4 * 64);
+    rapt::kernels::gather_rows(from.data(), to.data(), rows.data(), 4, 128, nullptr);
   });
 }
 

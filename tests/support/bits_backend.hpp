@@ -41,6 +41,7 @@ struct bits_backend {
     return {data, bytes, [](std::byte* memory, std::size_t) { ::operator delete(memory, std::align_val_t(64)); }};
   }
   static void copy(context&, std::byte* to, const std::byte* from, std::size_t bytes) noexcept { std::memcpy(to, from, bytes); }
+  static void repeat(context&, std::byte*, const std::byte*, index_t, index_t, index_t) noexcept {}
   static void project(context&, const rapt::project_params&, rapt::workspace&) noexcept {}
   static void rotate(context&, const rapt::rotate_params&, rapt::workspace&) noexcept {}
   static void append(context&, const rapt::append_params&, rapt::workspace&) noexcept {}

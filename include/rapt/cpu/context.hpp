@@ -69,6 +69,8 @@ struct RAPT_API backend {
 
   static buffer allocate(context& ctx, std::size_t bytes);
   static void copy(context& ctx, std::byte* to, const std::byte* from, std::size_t bytes) noexcept;
+  /// Each of num_rows rows `times` times, one copy behind the other.
+  static void repeat(context& ctx, std::byte* to, const std::byte* from, index_t num_rows, index_t row_bytes, index_t times) noexcept;
   static void project(context& ctx, const project_params& params, workspace& scratch) noexcept;
   static void rotate(context& ctx, const rotate_params& params, workspace& scratch) noexcept;
   static void append(context& ctx, const append_params& params, workspace& scratch) noexcept;
