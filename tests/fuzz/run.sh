@@ -23,7 +23,8 @@ fuzz() {  # TARGET
   "$programs/rapt_fuzz_$target" "$amount" -max_len="$max_len" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 \
     -dict="tests/fuzz/$dictionary.dict" -artifact_prefix="build/fuzz/found/$target-" "build/fuzz/corpus/$target" "${folders[@]}" >"$log" 2>&1 || status=$?
   stat() { sed -n "s/^stat::$1: *//p" "$log"; }
-  printf '%-13s %12s executions, %s inputs kept%s\n' "$target" "$(stat number_of_executed_units)" "$(find "build/fuzz/corpus/$target" -type f | wc -l)" \
+  printf '%-13s %12s executions, %s inputs kept%s%s\n' "$target" "$(stat number_of_executed_units)" \
+    "$(find "build/fuzz/corpus/$target" -type f | wc -l)" "$([[ $target != load_forward ]] || printf ', %s answered' "$(stat inputs_answered)")" \
     "$( ((status == 0)) || printf ', FOUND something: %s' "$log")"
   ((status == 0)) || { grep -m 1 -E 'ERROR|SUMMARY|terminate called|runtime error' "$log" || true; tail -n 3 "$log"; }
   return "$status"
