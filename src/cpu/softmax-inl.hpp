@@ -105,11 +105,7 @@ row_max<A> mask_and_max(A* u, const seen_keys& seen) {
     }
     if (end != last_whole) masked_group(last_whole);
   }
-  HWY_ALIGN A lanes[num_lanes<A>];
-  hn::Store(max, d, lanes);
-  A largest = lanes[0];
-  for (int i = 1; i < num_lanes<A>; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
-  return {largest, !hn::AllTrue(d, ordinary)};
+  return {hn::GetLane(hn::MaxOfLanes(d, max)), !hn::AllTrue(d, ordinary)};
 }
 
 template <class A>
