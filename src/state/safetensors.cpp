@@ -175,7 +175,7 @@ void staged_file::read(const header_tensor& tensor, std::span<std::byte> to) con
 
 file open(const std::string& path, const open_options& options) {
   using access = staged_file::access;
-  return staged_file("safetensors::open: ", path).finish(options.mmap ? access::map : access::read);
+  return staged_file("safetensors::open: ", path).finish(options.mmap ? access::map : access::read, options.on_progress);
 }
 file parse(std::span<const std::byte> bytes) { return staged_file("safetensors::parse: ", bytes).finish(); }
 

@@ -42,6 +42,11 @@ TEST_F(progress, progress_goes_to_the_end_once) {
     expect_whole();
     EXPECT_EQ(rapt::save_state(ctx, {.on_progress = r.function()}, module, given, stored, cache, sequences), bytes);
     expect_whole();
+    for (const bool mmap : {false, true}) {
+      safetensors::open(path, {.mmap = mmap, .on_progress = r.function()});
+      expect_whole();
+      EXPECT_THROW(safetensors::open(path, {.mmap = mmap, .on_progress = [](const rapt::progress&) { return false; }}), rapt::cancelled_error);
+    }
     for (const rapt::state_source& from : {rapt::state_source(path), rapt::state_source(bytes)}) {
       receiver to(ctx);
       rapt::load_state(ctx, from, to.cache, to.loaded, {.on_progress = r.function()});

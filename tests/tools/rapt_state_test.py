@@ -141,6 +141,18 @@ class RaptState(unittest.TestCase):
                     self.bad(*command)
                     self.assertFalse((self.folder / "out").exists())
 
+    def test_long_files_have_a_line_of_progress_on_a_terminal(self):
+        path = self.file("long.safetensors", safetensors({"a": ("U8", [4 << 20], bytes(4 << 20))}))
+        master, terminal = os.openpty()
+        made = subprocess.run([TOOL, "verify", path], stdout=subprocess.PIPE, stderr=terminal, text=True, timeout=120)
+        os.close(terminal)
+        shown = os.read(master, 1 << 16).decode()
+        os.close(master)
+        self.assertEqual((made.returncode, made.stdout), (FINE, f"{path}: ok, 1 tensors, no checksums\n"))
+        self.assertRegex(shown, rf"\A(\r\x1b\[K{re.escape(str(path))}: \d+ %)+\r\x1b\[K\Z")
+        self.assertGreater(shown.count("%"), 2)
+        self.fine("verify", path)  # without a terminal stderr stays empty
+
     # -- diff ----------------------------------------------------------------------------------------------------------------------------
     def test_diff_of_equal_files_says_nothing(self):
         path = GOLDEN / "everything_f32.state"

@@ -108,6 +108,8 @@ class RAPT_API file {
 struct open_options {
   /// Maps the file instead of reading it. Somebody who shortens the file in place while it is mapped ends the process (SIGBUS).
   bool mmap = false;
+  /// While data are read, or the checksums of a mapped file of rapt are.
+  progress_function on_progress = {};
 };
 
 /// Opens a regular file. Beyond what the reference implementation refuses, format_error for: white space before the header, duplicate names and

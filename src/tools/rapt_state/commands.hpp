@@ -1,4 +1,5 @@
-// What the program rapt-state does. Every command throws where a file is bad, and writes its answer to `out`; nothing else is printed.
+// What the program rapt-state does. Every command throws where a file is bad, and writes its answer to `out`; nothing else is
+// printed but a line of progress, where stderr is a terminal.
 #pragma once
 #include <rapt/state/safetensors.hpp>
 

@@ -9,6 +9,7 @@
 #include <set>
 #include <state/file_io.hpp>
 #include <tools/rapt_state/commands.hpp>
+#include <tools/rapt_state/progress_line.hpp>
 #include <tools/rapt_state/state_parts.hpp>
 
 namespace rapt_state {
@@ -84,19 +85,21 @@ void import_state(const safetensors::file& file, const std::string& to, const im
 
   const std::vector<std::byte> bytes = state.to_bytes();
   check_contents(rapt::detail::state_reader(bytes));  // what can not be loaded is not written
-  state.to_file(to);
+  progress_line line(to);
+  state.to_file(to, {line.function()});
 }
 
 template <class T>
 void import_weights(const attention_config& config, const rapt::attention_weights& weights, const std::string& to) {
   rapt::cpu::context ctx({.num_threads = 1});
-  rapt::save_state(ctx, to, rapt::multi_head_attention<T>(ctx, config, weights));
+  progress_line line(to);
+  rapt::save_state(ctx, to, {line.function()}, rapt::multi_head_attention<T>(ctx, config, weights));
 }
 
 }  // namespace
 
 void export_plain(const std::string& from, const std::string& to) {
-  const safetensors::file file = safetensors::open(from, {.mmap = true});
+  const safetensors::file file = open_file(from);
   if (!file.is_rapt_state()) refuse(file, "no state of rapt, so there is nothing to export");
   if (is_state(file)) static_cast<void>(rapt::load_config(from));
   std::vector<safetensors::tensor> tensors;
@@ -114,7 +117,7 @@ void export_plain(const std::string& from, const std::string& to) {
 }
 
 void import_plain(const std::string& from, const std::string& to, const import_options& options) {
-  const safetensors::file file = safetensors::open(from);  // read, not mapped: then headers of any length leave the weights aligned
+  const safetensors::file file = open_file(from, false);  // read, not mapped: then headers of any length leave the weights aligned
   if (file.is_rapt_state()) refuse(file, "this is a state of rapt already");
   if (options.layout == "state") return import_state(file, to, options);
   const attention_config config = config_of(file, options);

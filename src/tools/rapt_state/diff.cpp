@@ -42,7 +42,7 @@ std::string difference_of(const tensor& a, const tensor& b) {
 }  // namespace
 
 bool compare(const std::string& path_a, const std::string& path_b, std::ostream& out) {
-  const file a = rapt::safetensors::open(path_a, {.mmap = true}), b = rapt::safetensors::open(path_b, {.mmap = true});
+  const file a = open_file(path_a), b = open_file(path_b);
   bool same = true;
   const auto report = [&](const std::string& what) {
     same = false;

@@ -73,7 +73,7 @@ void add_state(const std::string& path, const safetensors::file& file, json& all
 }
 
 json gather(const std::string& path) {
-  const safetensors::file file = safetensors::open(path, {.mmap = true});
+  const safetensors::file file = open_file(path);
   json all = {{"file", path}, {"kind", is_state(file) ? "state" : file.is_rapt_state() ? "checked tensors" : "safetensors"}};
   all["bytes"] = std::filesystem::file_size(path);
   if (file.is_rapt_state()) all["version"] = *file.find_metadata("rapt.version");

@@ -19,6 +19,9 @@ inline bool is_state(const rapt::safetensors::file& file) { return file.is_rapt_
 rapt::fingerprint fingerprint_of_weights(const rapt::safetensors::file& file, const rapt::attention_config& config);
 
 /// Reads the data and throws where loading every part of the file, into receivers that fit, would refuse something.
-void check_contents(rapt::detail::state_reader state);
+void check_contents(rapt::detail::state_reader state, const rapt::progress_function& on_progress = {});
+
+/// Opens a file, with a line of progress.
+rapt::safetensors::file open_file(const std::string& path, bool mmap = true);
 
 }  // namespace rapt_state
