@@ -18,7 +18,9 @@ build_and_test clang -LE '^structure$'
 RAPT_CUDA_MATRIX_CASES=4 RAPT_MATRIX_CASES=1000 build_and_test asan -E '^contract\.(append|attend|project)_contract\.'
 # A minute for each, as many at once as there are jobs; ./run soak runs them for hours.
 step "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz 60
-RAPT_MATRIX_CASES=200 build_and_test tsan -R '^(core|attention|races)\.|thread|matrix\.first_quarter'
+# Kernels too: in the emulator the threads of a block are threads to ThreadSanitizer.
+RAPT_CUDA_MATRIX_CASES=12 RAPT_MATRIX_CASES=200 build_and_test tsan \
+  -R '^(core|attention|races)\.|thread|matrix\.first_quarter|cuda_module\.(agrees|float|the_order|wide)|cuda_matrix\.segments'
 
 shared() {
   local prefix=$PWD/build/shared/prefix foreign

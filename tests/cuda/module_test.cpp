@@ -92,6 +92,30 @@ std::vector<T> streamed(typename Backend::context& ctx, const rapt::attention_co
   return out.fetch();
 }
 
+// Sums of a projection over several blocks, by several warps, and norms: what the small module has not.
+TEST(cuda_module, wide_rows_with_norm_have_the_same_bits_together_and_one_by_one) {
+  constexpr index_t dim = 600, len = 5;
+  rapt::cuda::context ctx;
+  contract::random_source random{9};
+  const rapt::attention_config config = rapt::resolve({.model_dim = dim,
+                                                       .num_heads = 2,
+                                                       .num_kv_heads = 1,
+                                                       .head_dim = 64,
+                                                       .causal = true,
+                                                       .rope = rapt::rope_config{},
+                                                       .qk_norm = rapt::qk_norm_config{},
+                                                       .kv_dtype = rapt::dtype::bf16});
+  const contract::random_weights weights = contract::make_weights(random, config, rapt::dtype::bf16);
+  const rapt::multi_head_attention<bf16, rapt::cuda::backend> module(ctx, config, weights.views);
+  const std::vector<bf16> x = contract::random_values<bf16>(random, len * dim, 2);
+  rows_of<rapt::cuda::backend> together(ctx, x), one_by_one(ctx, x);
+  module.forward(ctx, together.in(0, len, dim), rapt::self_kv{}, together.out(0, len, dim));
+  rapt::cuda::kv_cache cache(ctx, module.config(), {.max_tokens = len, .max_sequences = 1, .page_len = 16});
+  const auto sequence = cache.add_sequence();
+  for (index_t i = 0; i < len; ++i) module.forward(ctx, one_by_one.in(i, 1, dim), rapt::append(cache, sequence), one_by_one.out(i, 1, dim));
+  EXPECT_EQ(together.y.fetch(), one_by_one.y.fetch());
+}
+
 TEST(cuda_module, float_and_double_have_the_cpu_s_bits) {
   rapt::cpu::context cpu({.num_threads = 1});
   rapt::cuda::context device;
