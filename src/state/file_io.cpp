@@ -18,9 +18,6 @@ inline namespace v0 {
 namespace detail {
 namespace {
 
-// One call moves at most this much; Linux itself stops at 2^31 - 4096.
-constexpr std::size_t most_at_once = std::size_t{1} << 30;
-
 [[noreturn]] void fail(const std::string& what, const std::string& path, int error_number) {
   const std::string reason = error_number == 0 ? std::string() : ": " + std::generic_category().message(error_number);
   throw io_error(what + " " + path + reason, path, error_number);
@@ -115,7 +112,7 @@ input_file::input_file(const std::string& path) : path_(path) {
 
 int input_file::try_read(std::uint64_t offset, std::span<std::byte> to) const noexcept {
   while (!to.empty()) {
-    const ssize_t got = retry([&] { return system().pread(file_.get(), to.data(), std::min(to.size(), most_at_once), static_cast<off_t>(offset)); });
+    const ssize_t got = retry([&] { return system().pread(file_.get(), to.data(), to.size(), static_cast<off_t>(offset)); });
     if (got < 0) return errno;
     if (got == 0) return became_shorter;
     to = to.subspan(static_cast<std::size_t>(got));
@@ -197,8 +194,7 @@ replacement::~replacement() {
 
 int replacement::try_write(std::uint64_t offset, std::span<const std::byte> from) const noexcept {
   while (!from.empty()) {
-    const ssize_t put =
-        retry([&] { return system().pwrite(file_.get(), from.data(), std::min(from.size(), most_at_once), static_cast<off_t>(offset)); });
+    const ssize_t put = retry([&] { return system().pwrite(file_.get(), from.data(), from.size(), static_cast<off_t>(offset)); });
     if (put <= 0) return put < 0 ? errno : EIO;
     from = from.subspan(static_cast<std::size_t>(put));
     offset += static_cast<std::uint64_t>(put);
