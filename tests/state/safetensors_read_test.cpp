@@ -40,9 +40,17 @@ TEST(safetensors, hostile_02_header_length_lies) {
     EXPECT_SAYS(expect_file_refused(file_bytes(length, "{}         ")), "truncated");
   for (const std::uint64_t length : {std::uint64_t{100'000'001}, ~std::uint64_t{0}, std::uint64_t{1} << 63})
     EXPECT_SAYS(expect_file_refused(file_bytes(length, "{}")), "100000000 is the most");
+  EXPECT_SAYS(expect_file_refused(file_bytes(12, "")), "the header claims 12 bytes, the file has 0 after the length");
   // Nothing is taken for what the length claims.
   const std::string claims = file_bytes(99'999'999, "{}");
   EXPECT_LT(peak_bytes_of([&] { EXPECT_THROW(safetensors::parse(bytes_of(claims)), rapt::format_error); }), 4'096u);
+}
+
+TEST(safetensors, a_long_header_takes_no_more_memory_than_it_is_long) {
+  std::string entries;
+  for (int i = 0; i < 20'000; ++i) entries += (i > 0 ? ",\"" : "\"") + std::to_string(i) + "\":\"" + std::string(150, 'x') + '"';
+  const std::string bytes = file_bytes("{\"__metadata__\":{" + entries + "}}");
+  EXPECT_LT(peak_bytes_of([&] { safetensors::parse(bytes_of(bytes)); }), 2 * bytes.size());
 }
 
 TEST(safetensors, hostile_03_header_is_no_object) {

@@ -52,6 +52,20 @@ TEST(safetensors_writer, what_was_written_is_read) {
   EXPECT_EQ(file.find_metadata("rapt.confi"), std::nullopt);
 }
 
+TEST(safetensors_writer, functions_fill_tensors_of_any_length) {
+  for (const std::size_t length : {0u, 1u, 2u, 100u}) {
+    std::vector<std::size_t> asked;
+    safetensors::writer w;
+    w.add("a", dtype::u8, {static_cast<rapt::index_t>(length)}, [&](std::span<std::byte> to) {
+      asked.push_back(to.size());
+      std::fill(to.begin(), to.end(), std::byte{7});
+    });
+    const std::vector<std::byte> bytes = w.to_bytes();
+    EXPECT_EQ(safetensors::parse(bytes).at("a").copy<std::uint8_t>(), std::vector<std::uint8_t>(length, 7));
+    EXPECT_EQ(asked, std::vector<std::size_t>{length});
+  }
+}
+
 TEST(safetensors_writer, every_tensor_lies_on_64_bytes_of_the_file_in_the_order_of_the_names) {
   const std::string bytes = sample_text();
   EXPECT_EQ(header_end(bytes) % 64, 0u);
