@@ -101,8 +101,8 @@ TEST(cuda_module, wide_rows_with_norm_have_the_same_bits_together_and_one_by_one
                                                        .num_heads = 2,
                                                        .num_kv_heads = 1,
                                                        .head_dim = 64,
-                                                       .qk_norm = rapt::qk_norm_config{},
                                                        .causal = true,
+                                                       .qk_norm = rapt::qk_norm_config{},
                                                        .rope = rapt::rope_config{},
                                                        .kv_dtype = rapt::dtype::bf16});
   const contract::random_weights weights = contract::make_weights(random, config, rapt::dtype::bf16);
