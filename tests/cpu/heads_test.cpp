@@ -34,7 +34,7 @@ TEST(repeat_heads, hostile_shapes_strides_and_overlaps_are_refused) {
     EXPECT_TRUE(same_bits(y, before));
   };
   refused(from, view(y.data(), batch, len, heads + 1, dim), "repeat_heads: out has 3 heads; a multiple of x's 2");
-  refused(from, view(y.data(), batch, len, heads, dim + 1), "repeat_heads: out has dim 5");
+  refused(from, view(y.data(), batch, len, heads, dim + 1), "repeat_heads: out has extent 5 (dim); 4 is needed");
   refused(from, view(static_cast<float*>(nullptr), batch, len, heads, dim), "out");
   refused(from.strided(len * heads * dim, heads * dim, 0, 1), view(y.data(), batch, len, heads, dim), "repeat_heads: x has strides [24, 8, 0, 1]");
   refused(from, view(y.data(), batch, len, heads, dim).strided(heads * dim, batch * heads * dim, dim, 1),
