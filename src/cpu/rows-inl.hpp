@@ -204,13 +204,13 @@ void add(A* x, const A* y, index_t n) {
   for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR { hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, x + i); });
 }
 
-/// Lanes i and i + half, of half as many each time.
-template <class D>
-HWY_INLINE hn::TFromD<D> halves_sum([[maybe_unused]] D d, hn::Vec<D> lanes) {
+/// op of lanes i and i + half, of half as many each time.
+template <class D, class Op>
+HWY_INLINE hn::TFromD<D> fold_halves([[maybe_unused]] D d, hn::Vec<D> lanes, Op op) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (hn::MaxLanes(d) > 1) {
     const hn::Half<D> half;
-    return halves_sum(half, hn::Add(hn::LowerHalf(half, lanes), hn::UpperHalf(half, lanes)));
+    return fold_halves(half, op(hn::LowerHalf(half, lanes), hn::UpperHalf(half, lanes)), op);
   }
 #endif
   return hn::GetLane(lanes);
@@ -221,7 +221,7 @@ HWY_INLINE A tree_sum(vec<A> (&lanes)[group_vectors<A>]) {
   RAPT_UNROLL for (int half = group_vectors<A> / 2; half > 0; half /= 2) {
     RAPT_UNROLL for (int v = 0; v < half; ++v) lanes[v] = hn::Add(lanes[v], lanes[v + half]);
   }
-  return halves_sum(tag<A>(), lanes[0]);
+  return fold_halves(tag<A>(), lanes[0], [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); });
 }
 
 template <class A>

@@ -105,7 +105,8 @@ row_max<A> mask_and_max(A* u, const seen_keys& seen) {
     }
     if (end != last_whole) masked_group(last_whole);
   }
-  return {hn::GetLane(hn::MaxOfLanes(d, max)), !hn::AllTrue(d, ordinary)};
+  // Not MaxOfLanes: without SIMD that begins with the least finite number.
+  return {fold_halves(d, max, [](auto a, auto b) HWY_ATTR { return hn::Max(a, b); }), !hn::AllTrue(d, ordinary)};
 }
 
 template <class A>
