@@ -40,7 +40,7 @@ concept backend = requires(typename B::context& ctx, workspace& scratch, const p
   B::unpack(ctx, pack);
   { B::allocate(ctx, std::size_t{}) } -> std::same_as<buffer>;
   B::copy(ctx, static_cast<std::byte*>(nullptr), static_cast<const std::byte*>(nullptr), std::size_t{});
-  B::repeat(ctx, static_cast<std::byte*>(nullptr), static_cast<const std::byte*>(nullptr), index_t{}, index_t{}, index_t{});  // rows, bytes of one, times
+  B::repeat(ctx, static_cast<std::byte*>(nullptr), static_cast<const std::byte*>(nullptr), index_t{}, index_t{}, index_t{});  // rows, bytes, times
   { ctx.begin_call(std::size_t{}) } -> std::same_as<workspace>;  // grows, or throws capacity_error naming both sizes
   { ctx.sequences(index_t{}) } -> std::same_as<sequence_rows*>;
   { ctx.numerics(attention_types{}) } -> std::same_as<std::string_view>;                       // the default
