@@ -3,21 +3,24 @@
 #include <kernels/attention_check.hpp>
 #include <kernels/hopper_prefill.hpp>
 
+#include <limits>
+#include <numeric>
+
 namespace rapt {
 inline namespace v0 {
 namespace kernels {
 
-/// Rows of the tensors: of each sequence's part where outer_stride says that these have parts, or of all sequences together. Nothing behind them is
-/// read.
+/// Rows of the tensors: of each sequence's part, or page, where outer_stride says that these have parts, or of all sequences together. Nothing
+/// behind them is read.
 struct tensor_rows {
   index_t q = 0, kv = 0;
 };
 
-/// Whether attend_hopper serves a problem, on a device of sm_90: scores are not changed, and hidden by ranges alone; no sinks, no pages; rows are
-/// whole 16 bytes.
+/// Whether attend_hopper serves a problem, on a device of sm_90: scores are not changed, and hidden by ranges alone; no sinks; rows are whole 16
+/// bytes.
 template <class T>
 bool serves_hopper(const attention_problem<T>& p) {
-  return !changes_scores(p) && ranges_decide(p) && p.sink_logits_log2 == nullptr && p.page_table == nullptr && is_by_chunks(p.q, p.head_dim) &&
+  return !changes_scores(p) && ranges_decide(p) && p.sink_logits_log2 == nullptr && is_by_chunks(p.q, p.head_dim) &&
          is_by_chunks(p.k, p.head_dim) && is_by_chunks(p.v, p.value_dim) && is_by_chunks(p.out, p.value_dim);
 }
 
@@ -44,16 +47,19 @@ void attend_hopper(const attention_problem<T>& p, const tensor_rows& rows, unsig
   raise_if(check_problem("attend_hopper", p));
   if (p.num_sequences == 0) return;
   if (!serves_hopper(p))
-    raise(errc::config, "attend_hopper: masks, positions, softcap, ALiBi, sinks, pages and rows of no whole 16 bytes are what attend_prefill serves");
+    raise(errc::config, "attend_hopper: masks, positions, softcap, ALiBi, sinks and rows of no whole 16 bytes are what attend_prefill serves");
   if (rows.q < 1 || rows.kv < 1)
     raise(errc::shape, "attend_hopper: rows of q are " + std::to_string(rows.q) + ", of keys " + std::to_string(rows.kv) + "; 1 or more are needed");
   if (counter == nullptr || num_blocks == 0) raise(errc::shape, "attend_hopper: a counter and at least one block are needed");
+  // Pages are found by a table in device memory: any number of them.
+  const index_t num_outer = p.page_table == nullptr ? p.num_sequences : std::numeric_limits<std::int32_t>::max();
   const auto run = [&](auto dim) {
     using shape = hopper_shape<T, dim()>;
+    const int run_len = p.page_table == nullptr ? shape::keys : std::gcd(p.page_len, shape::keys);
     simt::launch<hopper_storage<shape>>(hopper_prefill<shape>, {num_blocks}, shape::threads, stream, p, score_constants_of(p),
                                         tensor_map_of(p.q, p.num_sequences, rows.q, p.num_heads, p.head_dim, 64),
-                                        tensor_map_of(p.k, p.num_sequences, rows.kv, p.num_kv_heads, p.head_dim, shape::keys),
-                                        tensor_map_of(p.v, p.num_sequences, rows.kv, p.num_kv_heads, p.value_dim, shape::keys), counter);
+                                        tensor_map_of(p.k, num_outer, rows.kv, p.num_kv_heads, p.head_dim, run_len),
+                                        tensor_map_of(p.v, num_outer, rows.kv, p.num_kv_heads, p.value_dim, run_len), run_len, counter);
   };
   const int dim = p.head_dim > p.value_dim ? p.head_dim : p.value_dim;
   if (dim <= 64) return run(std::integral_constant<int, 64>{});

@@ -8,8 +8,11 @@ namespace rapt {
 inline namespace v0 {
 namespace kernels {
 
-template __global__ void exact_attend(exact_attention_problem<float>, exact_constants<float>, exact_split, exact_workspace<float>, int);
-template __global__ void exact_attend(exact_attention_problem<double>, exact_constants<double>, exact_split, exact_workspace<double>, int);
+#define RAPT_EXACT_ATTEND(products, A) \
+  template __global__ void exact_attend<exact_products::products>(exact_attention_problem<A>, exact_constants<A>, exact_split, exact_workspace<A>, int)
+RAPT_EXACT_ATTEND(fma, float);
+RAPT_EXACT_ATTEND(tf32, float);
+RAPT_EXACT_ATTEND(fma, double);
 template __global__ void exact_finish(exact_attention_problem<float>, exact_split, exact_workspace<float>, int);
 template __global__ void exact_finish(exact_attention_problem<double>, exact_split, exact_workspace<double>, int);
 template __global__ void exact_project_tiles(exact_projection<float>, int, bool);

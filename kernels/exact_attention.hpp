@@ -4,7 +4,8 @@
 // A block takes a tile of 8 rows that share a KV head, and a part of the keys: one segment of 512, a super-segment of 8192, or all, as there are rows
 // enough to keep a device busy. It walks the segments of its part, merges each into a state that lies in the workspace, and a second kernel merges
 // the parts, which are whole segments or whole super-segments, in the contract's order. So bits do not depend on how keys are divided. What a tile
-// does with a segment: exact_tile.hpp. Bound: FMA. Test: tests/kernels/exact_attention_test.cpp.
+// does with a segment: exact_tile.hpp, also by tf32 on tensor cores, in the order of the ids ..-mma1688-3xtf32-v1. Bound: FMA. Test:
+// tests/kernels/exact_attention_test.cpp, tf32_attention_test.cpp.
 #pragma once
 #include <kernels/exact_tile.hpp>
 
@@ -16,7 +17,7 @@ inline namespace v0 {
 namespace kernels {
 
 /// grid: tiles of rows, parts, KV heads, sequences, the first one fastest, all in x.
-template <class A>
+template <exact_products Products, class A>
 RAPT_KERNEL(exact_threads, sizeof(A) == 4 ? 3 : 2)
 exact_attend(exact_attention_problem<A> p, exact_constants<A> c, exact_split split, exact_workspace<A> workspace, int num_tiles) {
   unsigned block = simt::block_idx().x;
@@ -26,7 +27,7 @@ exact_attend(exact_attention_problem<A> p, exact_constants<A> c, exact_split spl
     return index;
   };
   const int tile_idx = next(num_tiles), part = next(split.parts), kv_head = next(p.num_kv_heads), sequence_idx = static_cast<int>(block);
-  exact_tile<A> tile(simt::shared<exact_storage<A>>(), p, c, sequence_idx, kv_head, tile_idx * exact_rows);
+  exact_tile<A, Products> tile(simt::shared<exact_storage<A, Products>>(), p, c, sequence_idx, kv_head, tile_idx * exact_rows);
   const int first_segment = part * split.part_segments;
   if (tile.num_rows() == 0 || first_segment * exact_segment >= tile.kv_len()) return;
   tile.find_rows();
@@ -52,7 +53,7 @@ exact_attend(exact_attention_problem<A> p, exact_constants<A> c, exact_split spl
       }
       simt::sync_threads();
       for (int column = 0; column < p.value_dim; column += exact_columns)
-        tile.for_own_values(column, [&](int r, int column_idx, int, int) {
+        tile.for_own_values(column, [&](int r, int column_idx, int) {
           A& into = values_of(r, 0)[column_idx];
           into = rows[r].merge.of(into, values_of(r, 1)[column_idx]);
         });
@@ -148,7 +149,7 @@ std::size_t exact_attention_bytes(const exact_attention_problem<A>& p, const exa
 }
 
 /// attend_exact with keys divided like this, which no bit depends on.
-template <class A>
+template <exact_products Products = exact_products::fma, class A>
 void attend_exact_by(exact_parts by, exact_attention_problem<A> p, const exact_limits& limits, void* workspace, simt::stream stream) {
   raise_if(check_exact_problem(p, limits));
   if (p.num_sequences == 0 || limits.max_q_len == 0) return;
@@ -165,17 +166,17 @@ void attend_exact_by(exact_parts by, exact_attention_problem<A> p, const exact_l
           "attend_exact: " + std::to_string(std::max(attend_blocks, finish_blocks)) + " blocks; " + std::to_string(max_blocks) + " is possible");
   auto* const sums = static_cast<exact_sums<A>*>(workspace);
   const exact_workspace<A> states{reinterpret_cast<A*>(sums + exact_num_states(p, split)), sums};
-  simt::launch<exact_storage<A>>(exact_attend<A>, {static_cast<unsigned>(attend_blocks)}, exact_threads, stream, p, exact_constants_of(p), split,
-                                 states, static_cast<int>(num_tiles));
+  simt::launch<exact_storage<A, Products>>(exact_attend<Products, A>, {static_cast<unsigned>(attend_blocks)}, exact_threads, stream, p,
+                                           exact_constants_of(p), split, states, static_cast<int>(num_tiles));
   simt::launch<simt::no_storage>(exact_finish<A>, {static_cast<unsigned>(finish_blocks)}, exact_finish_warps * 32, stream, p, split, states,
                                  static_cast<int>(row_blocks));
 }
 
 /// Attends every query of every sequence. workspace: exact_attention_bytes(p, limits) bytes of device memory, at a multiple of 16; its contents do
 /// not matter. Rows that no sequence has are left alone. Throws config_error or shape_error before anything is launched.
-template <class A>
+template <exact_products Products = exact_products::fma, class A>
 void attend_exact(const exact_attention_problem<A>& p, const exact_limits& limits, void* workspace, simt::stream stream) {
-  attend_exact_by(exact_parts_of(p, limits), p, limits, workspace, stream);
+  attend_exact_by<Products>(exact_parts_of(p, limits), p, limits, workspace, stream);
 }
 
 }  // namespace kernels

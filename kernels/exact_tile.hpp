@@ -6,11 +6,17 @@
 //   softmax  16 threads a row, which are the contract's 16 lanes
 //   values   a warp has two rows, a thread four columns of 128: chains in registers, ascending over the keys that come through shared memory
 // A hidden key's score is -inf, then its weight is -1: nothing of it is computed with, not even times 0.
+//
+// With exact_products::tf32 the chains of scores and values are those of mma.sync on parts of floats (tf32_products.hpp), eight dimensions or keys at
+// a time: rows are its columns, 16 keys, or columns of values, its rows. All else is the same.
 #pragma once
 #include <kernels/exact_problem.hpp>
 #include <kernels/exact_state.hpp>
 #include <kernels/simt/warp.hpp>
+#include <kernels/tf32_products.hpp>
 #include <rapt/core/dropout.hpp>
+
+#include <algorithm>
 
 namespace rapt {
 inline namespace v0 {
@@ -21,6 +27,9 @@ constexpr int exact_keys_of_thread = exact_segment / exact_threads, exact_rows_o
 constexpr int exact_block = 128;    ///< dimensions of one chain of a score
 constexpr int exact_columns = 128;  ///< of values at once
 constexpr int exact_quad = 4;       ///< elements that a thread reads at once
+
+/// How products are added. tf32: of float accumulators alone.
+enum class exact_products { fma, tf32 };
 
 template <class A>
 struct alignas(16) exact_four {
@@ -39,25 +48,28 @@ struct exact_row {
   exact_merge<A> merge;
 };
 
-template <class A>
+template <class A, exact_products Products>
 struct alignas(16) exact_storage {
+  static constexpr bool by_tf32 = Products == exact_products::tf32;
   static constexpr int dims = 64 / static_cast<int>(sizeof(A));      ///< of keys at once
   static constexpr int keys = 64 * 4 / static_cast<int>(sizeof(A));  ///< whose values are there at once
   static constexpr int key_stride = exact_segment + 4;               // 8 dimensions of a key in different banks
-  static constexpr int score_stride = exact_segment + 16;            // lanes of two rows in different banks
-  static_assert(exact_block % dims == 0 && dims % exact_quad == 0 && keys * exact_columns <= dims * key_stride);
+  // Lanes of two rows in different banks; by tf32 four elements of each of eight.
+  static constexpr int score_stride = exact_segment + (by_tf32 ? 4 : 16), query_stride = exact_block + (by_tf32 ? 4 : 0);
+  static constexpr int column_stride = exact_columns + (by_tf32 ? 8 : 0);  // eight columns of each of four keys
+  static_assert(exact_block % dims == 0 && dims % (by_tf32 ? 8 : exact_quad) == 0 && keys % 8 == 0);
 
   A scores[exact_rows * score_stride];  ///< then weights
-  A queries[exact_rows * exact_block];
-  A tile[dims * key_stride];
+  A queries[exact_rows * query_stride];
+  A tile[std::max(dims * key_stride, keys * column_stride)];
   key_place places[exact_segment];
   exact_row<A> rows[exact_rows];
 };
 
-template <class A>
+template <class A, exact_products Products>
 class exact_tile {
  public:
-  using storage = exact_storage<A>;
+  using storage = exact_storage<A, Products>;
   RAPT_DEVICE exact_tile(storage& memory, const exact_attention_problem<A>& p, const exact_constants<A>& c, int sequence_idx, int kv_head, int first)
       : m(memory), p_(p), c_(c), s_(p.sequences[sequence_idx]), sequence_idx_(sequence_idx), kv_head_(kv_head), first_(first) {
     const index_t left = index_t{s_.q_len} * p.group_size() - first;
@@ -101,7 +113,15 @@ class exact_tile {
     end_ = last_key - segment_first_ < exact_segment ? last_key - segment_first_ : exact_segment;
     for (int j = thread_; j < exact_segment; j += exact_threads)
       if (j >= begin_ && j < end_) m.places[j] = place_of(p_, sequence_idx_, s_, segment_first_ + j);
-    for (int d = 0; d < p_.head_dim; d += exact_block) add_products(d, p_.head_dim - d < exact_block ? p_.head_dim - d : exact_block);
+    for (int d = 0; d < p_.head_dim; d += exact_block) {
+      const int count = p_.head_dim - d < exact_block ? p_.head_dim - d : exact_block;
+      if constexpr (storage::by_tf32)
+        add_products_by_tf32(d, count);
+      else
+        add_products(d, count);
+    }
+    // By tf32 a thread's scores are not its own keys'.
+    if constexpr (storage::by_tf32) simt::sync_threads();
     finish_scores();
     simt::sync_threads();
     softmax();
@@ -112,27 +132,26 @@ class exact_tile {
   template <class StateOf>
   RAPT_DEVICE void merge_values(StateOf state_of) {
     for (int column = 0; column < p_.value_dim; column += exact_columns) {
-      A acc[exact_rows_of_warp][exact_quad] = {};
+      own_values acc;
       for (int j = begin_ / storage::keys * storage::keys; j < end_; j += storage::keys) {
         simt::sync_threads();
         stage_values(j, column);
         simt::sync_threads();
         add_values(acc, j);
       }
-      for_own_values(column, [&](int r, int c, int i, int q) {
+      for_own_values(column, [&](int r, int c, int i) {
         A& into = state_of(r)[c];
-        into = m.rows[r].merge.of(into, acc[i][q]);
+        into = m.rows[r].merge.of(into, acc.total(i));
       });
     }
   }
 
-  /// f(row, column, number of the row among the thread's, number of the column) for the thread's values of a block of columns.
+  /// f(row, column, number of the value among the thread's eight) for the thread's values of a block of columns.
   template <class F>
   RAPT_DEVICE void for_own_values(int column, F f) {
-    RAPT_UNROLL for (int i = 0; i < exact_rows_of_warp; ++i) {
-      const int r = static_cast<int>(simt::warp_idx()) * exact_rows_of_warp + i;
-      if (r >= num_rows_ || m.rows[r].merge.way == merge_way::skip) continue;
-      RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) if (const int c = column + lane_ * exact_quad + q; c < p_.value_dim) f(r, c, i, q);
+    RAPT_UNROLL for (int i = 0; i < values_of_thread; ++i) {
+      const int r = row_of_value(i), c = column + column_of_value(i);
+      if (r < num_rows_ && m.rows[r].merge.way != merge_way::skip && c < p_.value_dim) f(r, c, i);
     }
   }
 
@@ -140,10 +159,66 @@ class exact_tile {
   storage& m;
 
  private:
+  static constexpr int values_of_thread = exact_rows * exact_columns / exact_threads;
+
+  RAPT_DEVICE int row_of_value(int i) const {
+    return storage::by_tf32 ? lane_ % 4 * 2 + i % 2 : static_cast<int>(simt::warp_idx()) * exact_rows_of_warp + i / exact_quad;
+  }
+  /// Of 128.
+  RAPT_DEVICE int column_of_value(int i) const {
+    if (!storage::by_tf32) return lane_ * exact_quad + i % exact_quad;
+    return static_cast<int>(simt::warp_idx()) * (exact_columns / exact_warps) + i / 4 * 16 + lane_ / 4 + i % 4 / 2 * 8;
+  }
+
+  struct plain_values {
+    A of[values_of_thread] = {};
+    RAPT_DEVICE A total(int i) const { return of[i]; }
+  };
+  struct tf32_values {
+    tf32_sums of[values_of_thread / 4];
+    bool nan[values_of_thread] = {};
+    /// Zeros are positive, however many keys were added that are none of the row's.
+    RAPT_DEVICE float total(int i) const { return nan[i] ? simt::float_of(0x7fc00000u) : of[i / 4].total(i % 4) + 0.0f; }
+  };
+  using own_values = std::conditional_t<storage::by_tf32, tf32_values, plain_values>;
+
+  RAPT_DEVICE void load_queries(int d, int count) {
+    simt::sync_threads();
+    for (int i = thread_; i < exact_rows * exact_block; i += exact_threads)
+      m.queries[i / exact_block * storage::query_stride + i % exact_block] = query(i / exact_block, d, i % exact_block, count);
+  }
+  RAPT_DEVICE void add_to_score(int r, int key, int d, A sum) {
+    A& score = m.scores[r * storage::score_stride + key];
+    score = d == 0 ? sum : score + sum;
+  }
+
+  /// A warp has 128 keys: eight times 16 rows of an mma, whose columns are the tile's rows.
+  RAPT_DEVICE void add_products_by_tf32(int d, int count) {
+    load_queries(d, count);
+    constexpr int keys_of_warp = exact_segment / exact_warps;
+    const int first_key_of_warp = static_cast<int>(simt::warp_idx()) * keys_of_warp;
+    const bool has_keys = first_key_of_warp + keys_of_warp > begin_ && first_key_of_warp < end_;
+    tf32_sums sums[keys_of_warp / 16];
+    for (int first = 0; first < count; first += storage::dims) {
+      simt::sync_threads();
+      stage_keys(d + first, count - first < storage::dims ? count - first : storage::dims);
+      simt::sync_threads();
+      if (!has_keys) continue;
+      RAPT_UNROLL for (int i = 0; i < storage::dims; i += 8) {
+        const tf32_columns rows([&](int e) { return m.queries[lane_ / 4 * storage::query_stride + first + i + lane_ % 4 + e * 4]; });
+        RAPT_UNROLL for (int t = 0; t < keys_of_warp / 16; ++t) {
+          const int key = first_key_of_warp + t * 16 + lane_ / 4;
+          sums[t].add(tf32_rows([&](int e) { return m.tile[(i + lane_ % 4 + e / 2 * 4) * storage::key_stride + key + e % 2 * 8]; }), rows);
+        }
+      }
+    }
+    RAPT_UNROLL for (int t = 0; t < keys_of_warp / 16; ++t) RAPT_UNROLL for (int e = 0; e < 4; ++e)
+        add_to_score(lane_ % 4 * 2 + e % 2, first_key_of_warp + t * 16 + lane_ / 4 + e / 2 * 8, d, sums[t].total(e));
+  }
+
   /// Products of dimensions [d, d + count), one block of the contract's, added to the scores.
   RAPT_DEVICE void add_products(int d, int count) {
-    simt::sync_threads();
-    for (int i = thread_; i < exact_rows * exact_block; i += exact_threads) m.queries[i] = query(i / exact_block, d, i % exact_block, count);
+    load_queries(d, count);
     A chain[exact_rows][exact_keys_of_thread] = {};
     const int key = thread_ * exact_keys_of_thread;
     const bool has_keys = key + exact_keys_of_thread > begin_ && key < end_;
@@ -157,7 +232,7 @@ class exact_tile {
         RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) keys[q] =
             *reinterpret_cast<const exact_four<A>*>(m.tile + (i + q) * storage::key_stride + key);
         RAPT_UNROLL for (int r = 0; r < exact_rows; ++r) {
-          const auto x = *reinterpret_cast<const exact_four<A>*>(m.queries + r * exact_block + first + i);
+          const auto x = *reinterpret_cast<const exact_four<A>*>(m.queries + r * storage::query_stride + first + i);
           RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) RAPT_UNROLL for (int k = 0; k < exact_keys_of_thread; ++k) chain[r][k] =
               simt::fma(x.x[q], keys[q].x[k], chain[r][k]);
         }
@@ -218,7 +293,7 @@ class exact_tile {
           exact_four<A> wide;
           RAPT_UNROLL for (int e = 0; e < 4; ++e) wide.x[e] = widened<A>(four[i].x[e]);
           const int key = static_cast<int>(simt::warp_idx()) + (first + i) * exact_warps;
-          *reinterpret_cast<exact_four<A>*>(m.tile + key * exact_columns + lane_ * 4) = wide;
+          *reinterpret_cast<exact_four<A>*>(m.tile + key * storage::column_stride + lane_ * 4) = wide;
         }
       }
     });
@@ -288,15 +363,40 @@ class exact_tile {
     return dropout::keeps(p_.dropout_p, p_.dropout_seed, d.counter, row.head, d.first_query + row.query, key);
   }
 
-  RAPT_DEVICE void add_values(A (&acc)[exact_rows_of_warp][exact_quad], int first) const {
+  /// A warp has 32 columns: twice 16 rows of an mma.
+  RAPT_DEVICE void add_values(tf32_values& acc, int first) const {
+    const int num_keys = end_ - first < storage::keys ? end_ - first : storage::keys;
+    bool finite = true;
+    for (int j = 0; j < num_keys; j += 8) {
+      // Of a hidden key 0.
+      const tf32_columns weights([&](int e) {
+        const A weight = m.scores[lane_ / 4 * storage::score_stride + first + j + lane_ % 4 + e * 4];
+        return weight < A{0} ? A{0} : weight;
+      });
+      RAPT_UNROLL for (int t = 0; t < values_of_thread / 4; ++t) acc.of[t].add(tf32_rows([&](int e) {
+        const A value = m.tile[(j + lane_ % 4 + e / 2 * 4) * storage::column_stride + column_of_value(t * 4) + e % 2 * 8];
+        const bool is_finite = tf32_parts::is_finite(value);
+        finite = finite && is_finite;
+        return is_finite ? value : A{0};
+      }), weights);
+    }
+    if (simt::ballot(!finite) == 0) return;
+    // 0 times NaN is NaN on a tensor core, so a row that does not see such a value must not meet it.
+    for (int j = 0; j < num_keys; ++j)
+      RAPT_UNROLL for (int i = 0; i < values_of_thread; ++i) {
+        const bool sees = m.scores[row_of_value(i) * storage::score_stride + first + j] >= A{0};
+        acc.nan[i] = acc.nan[i] || (sees && !tf32_parts::is_finite(m.tile[j * storage::column_stride + column_of_value(i)]));
+      }
+  }
+  RAPT_DEVICE void add_values(plain_values& acc, int first) const {
     const int end = end_ - first < storage::keys ? end_ - first : storage::keys;
     const A* const weights = m.scores + static_cast<int>(simt::warp_idx()) * exact_rows_of_warp * storage::score_stride + first;
     for (int j = 0; j < end; ++j) {
-      const auto v = *reinterpret_cast<const exact_four<A>*>(m.tile + j * exact_columns + lane_ * exact_quad);
+      const auto v = *reinterpret_cast<const exact_four<A>*>(m.tile + j * storage::column_stride + lane_ * exact_quad);
       RAPT_UNROLL for (int i = 0; i < exact_rows_of_warp; ++i) {
         const A weight = weights[i * storage::score_stride + j];
         if (weight < A{0}) continue;
-        RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) acc[i][q] = simt::fma(weight, v.x[q], acc[i][q]);
+        RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) acc.of[i * exact_quad + q] = simt::fma(weight, v.x[q], acc.of[i * exact_quad + q]);
       }
     }
   }

@@ -7,7 +7,7 @@
 //   registers     the row's sums [64, HeadDim], the tile's scores [64, Keys], the weights' fragments of the tile before
 // A tile of keys (128, 112 or 80 by index, as HeadDim has it) is folded with a running maximum, ascending; there are no segments. So bits of a row
 // are a function of the keys that it sees and of HeadDim; tiles of queries, blocks, chunks and batch do not change them. It knows ranges of keys
-// (causal, window, lengths), rows of whole 16 bytes, keys at strides; all else is attend_prefill's. Bound: 2 * (head_dim + value_dim) flops for each
+// (causal, window, lengths), rows of whole 16 bytes, keys at strides or in pages; all else is attend_prefill's. Bound: 2 * (head_dim + value_dim) flops for each
 // visible score. Test: tests/kernels/hopper_prefill_test.cpp. Bench: bench/gpu/run.sh. Figures: docs/kernels.md.
 #pragma once
 #include <kernels/hopper_producer.hpp>
@@ -269,7 +269,7 @@ RAPT_DEVICE void init_barriers(hopper_storage<Shape>& s) {
 template <class Shape>
 RAPT_KERNEL(Shape::threads, 1)
 hopper_prefill(attention_problem<typename Shape::element> p, score_constants c, const RAPT_GRID_CONSTANT simt::tensor_map q,
-               const RAPT_GRID_CONSTANT simt::tensor_map k, const RAPT_GRID_CONSTANT simt::tensor_map v, unsigned* counter) {
+               const RAPT_GRID_CONSTANT simt::tensor_map k, const RAPT_GRID_CONSTANT simt::tensor_map v, int run_len, unsigned* counter) {
   auto& s = simt::shared<hopper_storage<Shape>>();
   if (simt::thread_idx() == 0) init_barriers(s);
   simt::sync_threads();
@@ -277,7 +277,7 @@ hopper_prefill(attention_problem<typename Shape::element> p, score_constants c, 
   const auto warp = static_cast<int>(simt::shuffle(simt::warp_idx(), 0));
   if (warp < 4) {
     simt::give_up_registers<Shape::producer_registers>();
-    if (warp == 0 && simt::is_elected()) copy_all(s, p, q, k, v);
+    if (warp == 0 && simt::is_elected()) copy_all(s, p, q, k, v, run_len);
     if (warp == 1) draw_all(s, p, counter);
   } else {
     simt::take_registers<Shape::consumer_registers>();

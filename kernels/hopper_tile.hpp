@@ -1,6 +1,7 @@
 // What the parts of the Hopper kernel have in common: the shapes of its tiles, its shared memory, and which tiles of keys a tile of queries needs.
 #pragma once
 #include <kernels/prefill_work.hpp>
+#include <kernels/ring_place.hpp>
 #include <kernels/scores.hpp>
 #include <kernels/simt/wgmma.hpp>
 
@@ -52,15 +53,6 @@ RAPT_DEVICE key_tiles key_tiles_of(const query_tile& work) {
   const key_range of_first = work.ranges.of(0), of_last = work.ranges.of(rows - 1);
   return {of_first.first / keys, (of_last.last + keys - 1) / keys, (of_last.first + keys - 1) / keys, of_first.last / keys};
 }
-
-/// The stage and the parity of the n-th tile that goes through a ring.
-template <int Stages>
-struct ring_place {
-  int stage;
-  unsigned parity;
-
-  RAPT_DEVICE explicit ring_place(unsigned n) : stage(static_cast<int>(n % Stages)), parity(n / Stages % 2) {}
-};
 
 }  // namespace kernels
 }  // namespace v0

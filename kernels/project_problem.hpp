@@ -7,6 +7,7 @@
 // Rows and columns past the end are zeros, and so is k past the end, for as many mma as a kernel likes: their products change nothing in a chain but
 // the sign of a zero, which a sum that begins as +0 does not keep.
 #pragma once
+#include <kernels/elements.hpp>
 #include <kernels/simt/math.hpp>
 #include <kernels/simt/mma.hpp>
 #include <rapt/core/index.hpp>
@@ -33,6 +34,19 @@ struct projection {
 /// How many blocks of k there are; with nothing to sum one, of zeros.
 RAPT_DEVICE int num_project_blocks(int in) { return in == 0 ? 1 : (in - 1) / project_block_len + 1; }
 
+struct tile_place {
+  int first_row, first_column;
+};
+/// Down groups of 8 tiles of rows, column after column.
+template <class Tile>
+RAPT_DEVICE tile_place place_of_tile(int number, int rows, int out) {
+  constexpr int group = 8;
+  const int row_tiles = (rows - 1) / Tile::rows + 1, column_tiles = (out - 1) / Tile::columns + 1;
+  const int first = number / (group * column_tiles) * group, in_group = row_tiles - first < group ? row_tiles - first : group;
+  const int rest = number % (group * column_tiles);
+  return {(first + rest % in_group) * Tile::rows, rest / in_group * Tile::columns};
+}
+
 /// Where chunk `chunk` (16 bytes) of a row lies in shared memory: permuted so that 8 rows of one chunk are in 8 different groups of banks.
 template <int RowBytes>
 RAPT_DEVICE unsigned project_chunk_offset(unsigned row, unsigned chunk) {
@@ -40,18 +54,21 @@ RAPT_DEVICE unsigned project_chunk_offset(unsigned row, unsigned chunk) {
   return row * RowBytes + (chunk ^ (RowBytes == 64 ? row / 2 % 4 : row % 8)) * 16;
 }
 
+/// An output, given its sum.
+template <class T, class Out>
+RAPT_DEVICE float finished_sum(const projection<T, Out>& p, int row, int column, float sum) {
+  if (p.bias != nullptr) sum = sum + p.bias[column];
+  if (p.residual != nullptr) sum = simt::widen<T>(p.residual[row * p.residual_stride + column].bits) + sum;
+  return sum;
+}
+
 /// Writes columns `column`, which is even, and the next of a row, given their sums. Those past the end are not written.
 template <class T, class Out>
 RAPT_DEVICE void write_pair(const projection<T, Out>& p, int row, int column, float left, float right) {
   if (row >= p.rows || column >= p.out) return;
   const bool both = column + 1 < p.out;
-  const auto finished = [&](float sum, int c) {
-    if (p.bias != nullptr) sum = sum + p.bias[c];
-    if (p.residual != nullptr) sum = simt::widen<T>(p.residual[row * p.residual_stride + c].bits) + sum;
-    return sum;
-  };
-  left = finished(left, column);
-  if (both) right = finished(right, column + 1);
+  left = finished_sum(p, row, column, left);
+  if (both) right = finished_sum(p, row, column + 1, right);
   Out* const to = p.y + row * p.y_stride + column;
   const bool aligned = reinterpret_cast<std::uintptr_t>(to) % (2 * sizeof(Out)) == 0;
   if constexpr (std::is_same_v<Out, float>) {
@@ -67,10 +84,7 @@ RAPT_DEVICE void write_pair(const projection<T, Out>& p, int row, int column, fl
     }
   } else {
     static_assert(std::is_same_v<Out, T>);
-    constexpr std::uint32_t nan = std::is_same_v<T, f16> ? 0x7e00u : 0x7fc0u;
-    std::uint32_t word = simt::round_pair<T>(left, right);
-    if (left != left) word = (word & 0xffff0000u) | nan;
-    if (right != right) word = (word & 0xffffu) | nan << 16;
+    const std::uint32_t word = finished_pair<T>(left, right);
     if (both && aligned) {
       *reinterpret_cast<std::uint32_t*>(to) = word;
     } else {

@@ -55,19 +55,6 @@ struct tile_storage {
   four sums[num_stored == 0 ? 1 : num_stored][num_stored == 0 ? 1 : tile_threads<Tile>];
 };
 
-struct tile_place {
-  int first_row, first_column;
-};
-/// Down groups of 8 tiles of rows, column after column.
-template <class Tile>
-RAPT_DEVICE tile_place place_of_tile(int number, int rows, int out) {
-  constexpr int group = 8;
-  const int row_tiles = (rows - 1) / Tile::rows + 1, column_tiles = (out - 1) / Tile::columns + 1;
-  const int first = number / (group * column_tiles) * group, in_group = row_tiles - first < group ? row_tiles - first : group;
-  const int rest = number % (group * column_tiles);
-  return {(first + rest % in_group) * Tile::rows, rest / in_group * Tile::columns};
-}
-
 /// The rows of an operand whose chunk `chunk` (8 elements of a step) this thread copies: `row`, and every rows_at_once further on in the tile.
 template <class T, int Rows, int Threads, int Step>
 struct operand_copies {

@@ -1,4 +1,5 @@
-"""Compiles every kernel for devices and holds what ptxas says of it (registers, stack, spills, static shared memory) against kernels/ptxas.txt.
+"""Compiles every kernel for devices and holds what ptxas says of it (registers, stack, spills, static shared memory) against kernels/ptxas.txt, and
+how much code it is against a limit.
 
 usage: ptxas.py check|write NVCC REPOSITORY
 """
@@ -13,6 +14,7 @@ import tempfile
 
 ARCHITECTURES = ("80", "90a")
 FOR_90A_ALONE = ("hopper.cu",)
+MOST_MEGABYTES = 16  # of code for one architecture
 
 
 def demangled(name):
@@ -27,11 +29,11 @@ def compile_kernels(nvcc, root, source, architecture):
         command = [nvcc, "-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
                    "-Xptxas", "-v", "-I", str(root), "-I", str(root / "include"), "-cubin", str(source), "-o", folder + "/kernels.cubin"]
         done = subprocess.run(command, capture_output=True, text=True)
-    output = done.stdout + done.stderr
-    # C75xx, which are no warnings: products that are serialised, registers that are not moved.
-    if done.returncode or re.search(r"warning|\(C75\d\d\)", output):
-        raise RuntimeError(f"{' '.join(command)}\n{output}")
-    return output
+        output = done.stdout + done.stderr
+        # C75xx, which are no warnings: products that are serialised, registers that are not moved.
+        if done.returncode or re.search(r"warning|\(C75\d\d\)", output):
+            raise RuntimeError(f"{' '.join(command)}\n{output}")
+        return output, os.path.getsize(command[-1])
 
 
 def lines_of(output, architecture):
@@ -48,10 +50,15 @@ def main():
     units = [(source, architecture) for source in sorted(root.glob("kernels/*.cu")) for architecture in ARCHITECTURES
              if architecture == "90a" or source.name not in FOR_90A_ALONE]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = sorted(line for lines in pool.map(lambda unit: list(lines_of(compile_kernels(nvcc, root, *unit), unit[1])), units) for line in lines)
+        compiled = list(pool.map(lambda unit: compile_kernels(nvcc, root, *unit), units))
+    found = sorted(line for (output, _), (_, architecture) in zip(compiled, units) for line in lines_of(output, architecture))
+    megabytes = {architecture: sum(size for (_, size), unit in zip(compiled, units) if unit[1] == architecture) / 1e6 for architecture in ARCHITECTURES}
+    print(", ".join(f"sm_{architecture}: {size:.1f} MB of code" for architecture, size in megabytes.items()))
     if verb == "write":
         table.write_text("\n".join(found) + "\n")
         return
+    if max(megabytes.values()) > MOST_MEGABYTES:
+        sys.exit(f"more than {MOST_MEGABYTES} MB of code for an architecture")
     expected = table.read_text().splitlines()
     for line in found:
         if " 0 of spills" not in line:

@@ -109,11 +109,12 @@ class Kernels:
                                             num_blocks, stream))
 
     def hopper(self, q, k, v, out, causal, num_blocks=None, **options):
-        self.launch_hopper(self.call(q, k, v, out, causal, **options), q.shape[1], k.shape[1], num_blocks)
+        pages = options.get("pages")
+        self.launch_hopper(self.call(q, k, v, out, causal, **options), q.shape[1], pages.page_len if pages else k.shape[1], num_blocks)
         return out
 
     def launch_hopper(self, call, q_rows, kv_rows, num_blocks=None):
-        """Rows are those of one sequence of the batch."""
+        """Rows are those of one sequence of the batch, or of one page."""
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         self.check(self.library.run_hopper(ctypes.byref(call), ctypes.c_longlong(q_rows), ctypes.c_longlong(kv_rows),
                                            ctypes.c_void_p(self.counter.data_ptr()), num_blocks or self.multiprocessors, stream))
@@ -185,6 +186,8 @@ def correctness(kernels):
                         row["same_bits_hopper_on_3_blocks"] = same_bits(hopper, kernels.hopper(q, k, v, poisoned(), causal, num_blocks=3))
                         later = kernels.hopper(q[:, q_len // 3:], k, v, poisoned()[:, q_len // 3:].contiguous(), causal)
                         row["same_bits_hopper_in_chunks"] = same_bits(later, hopper[:, q_len // 3:].contiguous())
+                        row["same_bits_hopper_in_pages"] = all(same_bits(hopper, kernels.hopper(q, k, v, poisoned(), causal, pages=Paged(k, v, n)))
+                                                               for n in (16, 80, 512))
                     cut = q_len // 3
                     last = kernels.prefill(q[:, cut:], k, v, poisoned()[:, cut:].contiguous(), causal)
                     row["same_bits_in_chunks"] = same_bits(last, ours[:, cut:].contiguous())
@@ -264,11 +267,11 @@ def prefill_row(kernels, dtype, head_dim, batch, length, heads, kv_heads, causal
     plain = not options
     row["flash"] = or_none(lambda: rate(lambda: sdpa(SDPBackend.FLASH_ATTENTION, q, k, v, causal))) if plain else None
     row["rapt"] = rate(lambda: kernels.launch(call))
-    by_hopper = serves_hopper(kernels, head_dim, value_dim) and not page_len and "softcap" not in options
-    row["hopper"] = rate(lambda: kernels.launch_hopper(call, length, length)) if by_hopper else None
+    by_hopper = serves_hopper(kernels, head_dim, value_dim) and "softcap" not in options
+    row["hopper"] = rate(lambda: kernels.launch_hopper(call, length, page_len or length)) if by_hopper else None
     row["cudnn"] = or_none(lambda: rate(lambda: sdpa(SDPBackend.CUDNN_ATTENTION, q, k, v, causal))) if plain else None
     row["rapt_again"] = rate(lambda: kernels.launch(call))
-    row["hopper_again"] = rate(lambda: kernels.launch_hopper(call, length, length)) if by_hopper else None
+    row["hopper_again"] = rate(lambda: kernels.launch_hopper(call, length, page_len or length)) if by_hopper else None
     print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
     return row
 
@@ -292,6 +295,12 @@ def prefill_speed(kernels):
     rows.append(prefill_row(kernels, bf16, 128, 1, 16384, 16, 4, True, window_left=1023))
     rows.append(prefill_row(kernels, bf16, 128, 2, 8192, 16, 4, True, softcap=30.0))
     return rows
+
+
+def prefill_scaling(kernels):
+    """One sequence of few heads, and more of them; then batches of a short one."""
+    return [prefill_row(kernels, torch.bfloat16, 128, 1, 4096, heads, heads, True) for heads in (1, 2, 4, 8, 16)] + [
+        prefill_row(kernels, torch.bfloat16, 128, batch, 1024, 16, 4, True) for batch in (1, 2, 4, 8, 16)]
 
 
 def repeat_speed(kernels):
@@ -322,6 +331,7 @@ def main():
     print(result["limits"], flush=True)
     result["repeat"] = repeat_speed(kernels)
     result["prefill_tflops"] = prefill_speed(kernels)
+    result["scaling_tflops"] = prefill_scaling(kernels)
     with open(out, "w") as file:
         json.dump(result, file, indent=1)
 

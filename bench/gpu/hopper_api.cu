@@ -1,8 +1,10 @@
-// The attention kernel of sm_90a behind a plain function, for attention.py: part of its library where that is compiled for such a device. A nonzero
-// result is an error, whose text last_error() has.
+// Kernels of sm_90a behind plain functions, for attention.py and projections.py: part of their library where that is compiled for such a device. A
+// nonzero result is an error, whose text last_error() has.
 #include <bench/gpu/attention_call.hpp>
 #include <bench/gpu/guarded.hpp>
+#include <bench/gpu/projection_call.hpp>
 #include <kernels/attend_hopper.hpp>
+#include <kernels/project_hopper.hpp>
 
 using namespace rapt::kernels;
 
@@ -18,4 +20,8 @@ extern "C" int run_hopper(const rapt_bench::attention_call* c, long long q_rows,
     else
       run(rapt::f16());
   });
+}
+
+extern "C" int run_project_hopper(const rapt_bench::projection_call* c, unsigned max_blocks, rapt::simt::stream stream) {
+  return rapt_bench::guarded([&] { with_projection(*c, [&](const auto& p) { project_hopper(p, max_blocks, stream); }); });
 }

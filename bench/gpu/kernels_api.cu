@@ -2,19 +2,13 @@
 // has.
 #include <bench/gpu/attention_call.hpp>
 #include <bench/gpu/guarded.hpp>
+#include <bench/gpu/projection_call.hpp>
 #include <kernels/attend_prefill.hpp>
 #include <kernels/naive_attention.hpp>
 #include <kernels/project.hpp>
 #include <kernels/repeat.hpp>
 
 #include <string>
-
-/// What projections.py passes: matrices without gaps; a float bias and a residual, or null. kernel: a project_kernel, or -1 for the one that suits.
-struct projection_call {
-  const void *x, *w, *bias, *residual;
-  void* y;
-  int rows, in, out, is_bf16, kernel;
-};
 
 namespace {
 
@@ -24,19 +18,6 @@ using rapt_bench::attention_call;
 using rapt_bench::guarded;
 using rapt_bench::problem_of;
 using namespace rapt::kernels;
-
-template <class T>
-void project_of(const projection_call& c, rapt::simt::stream stream) {
-  projection<T> p;
-  p.x = static_cast<const T*>(c.x), p.w = static_cast<const T*>(c.w), p.y = static_cast<T*>(c.y);
-  p.bias = static_cast<const float*>(c.bias), p.residual = static_cast<const T*>(c.residual);
-  p.rows = c.rows, p.in = c.in, p.out = c.out;
-  p.x_stride = p.w_stride = c.in, p.residual_stride = p.y_stride = c.out;
-  if (c.kernel < 0)
-    project(p, stream);
-  else
-    project_with(static_cast<project_kernel>(c.kernel), p, stream);
-}
 
 }  // namespace
 
@@ -73,12 +54,14 @@ int run_repeat(const void* from, void* to, long long rows, long long row_bytes, 
   return guarded([&] { repeat_heads(from, to, rows, row_bytes, group_size, stream); });
 }
 
-int run_project(const projection_call* c, rapt::simt::stream stream) {
+int run_project(const rapt_bench::projection_call* c, rapt::simt::stream stream) {
   return guarded([&] {
-    if (c->is_bf16 != 0)
-      project_of<bf16>(*c, stream);
-    else
-      project_of<f16>(*c, stream);
+    with_projection(*c, [&](const auto& p) {
+      if (c->kernel < 0)
+        project(p, stream);
+      else
+        project_with(static_cast<project_kernel>(c->kernel), p, stream);
+    });
   });
 }
 }

@@ -1,7 +1,7 @@
 // What projections give for fixed problems: part of bench/gpu/parity.cu.
 #pragma once
 #include <bench/gpu/probes.hpp>
-#include <kernels/project.hpp>
+#include <kernels/project_hopper.hpp>
 
 namespace rapt_bench {
 
@@ -10,8 +10,9 @@ struct projection_case {
 };
 inline constexpr projection_case projection_cases[] = {{1, 4096, 40}, {3, 776, 33}, {16, 2104, 24}, {70, 1000, 70}, {300, 520, 200}};
 
-template <class T>
-std::vector<std::uint32_t> projected(const projection_case& c, rapt::kernels::project_kernel kernel) {
+/// run(projection) launches it.
+template <class T, class Run>
+std::vector<std::uint32_t> projected(const projection_case& c, Run run) {
   generator random(static_cast<std::uint64_t>(c.rows * c.in));
   const auto matrix = [&](int rows, int columns) {
     std::vector<T> x(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns));
@@ -26,7 +27,7 @@ std::vector<std::uint32_t> projected(const projection_case& c, rapt::kernels::pr
   p.x = x.data(), p.w = w.data(), p.bias = bias.data(), p.residual = residual.data(), p.y = y.data();
   p.x_stride = p.w_stride = c.in, p.residual_stride = c.out, p.y_stride = c.out;
   p.rows = c.rows, p.in = c.in, p.out = c.out;
-  rapt::kernels::project_with(kernel, p, nullptr);
+  run(p);
   std::vector<std::uint32_t> words;
   for (const float element : y.download()) words.push_back(bits(element));
   return words;
@@ -41,13 +42,22 @@ void project_all(records& all, const char* type) {
       {project_kernel::narrow_tiles, "narrow tiles"},      {project_kernel::small_tiles, "small tiles"},
       {project_kernel::medium_tiles, "medium tiles"},      {project_kernel::large_tiles, "large tiles"},
       {project_kernel::any_alignment, "any alignment"}};
-  for (const projection_case& c : projection_cases)
+  for (const projection_case& c : projection_cases) {
+    const auto record = [&](const char* name, auto run) {
+      all[std::string(type) + " projection " + std::to_string(c.rows) + " " + std::to_string(c.in) + " " + std::to_string(c.out) + " " + name] =
+          projected<T>(c, run);
+    };
     for (const auto& [kernel, name] : named) {
       if (kernel == project_kernel::few_rows_8 && c.rows > 8) continue;
       if (kernel == project_kernel::few_rows_32 && c.rows > 16) continue;
-      all[std::string(type) + " projection " + std::to_string(c.rows) + " " + std::to_string(c.in) + " " + std::to_string(c.out) + " " + name] =
-          projected<T>(c, kernel);
+      record(name, [k = kernel](const auto& p) { rapt::kernels::project_with(k, p, nullptr); });
     }
+#if !defined(__CUDACC__) || defined(RAPT_SM_90A)
+    if (c.rows <= 64) continue;
+    record("wgmma, wide tiles", [](const auto& p) { rapt::kernels::project_hopper(p, 1, nullptr); });
+    record("wgmma, narrow tiles", [](const auto& p) { rapt::kernels::project_hopper(p, 1'000, nullptr); });
+#endif
+  }
 }
 
 }  // namespace rapt_bench

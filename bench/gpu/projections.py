@@ -1,6 +1,6 @@
 """Projections on a device: first whether every kernel gives the same, right bits, then how fast, beside cuBLASLt (torch.nn.functional.linear).
 
-usage: projections.py LIBRARY OUT.json     LIBRARY is bench/gpu/kernels_api.cu, compiled as a shared library
+usage: projections.py LIBRARY OUT.json     LIBRARY is bench/gpu/kernels_api.cu, compiled as a shared library; for sm_90a with hopper_api.cu
 """
 
 import ctypes
@@ -26,21 +26,33 @@ class Projections:
     def __init__(self, path):
         self.library = ctypes.CDLL(path)
         self.library.last_error.restype = ctypes.c_char_p
+        self.has_hopper = hasattr(self.library, "run_project_hopper")
+        self.multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
+
+    def serves_hopper(self, rows, in_dim):
+        return self.has_hopper and rows > 64 and in_dim % 8 == 0
 
     def __call__(self, x, w, bias, y, residual=None, kernel=None):
+        """By the kernel of this name, or by the one that the library would use; Hopper's are "hopper", and "hopper_1": on one multiprocessor."""
+        rows, in_dim = x.shape
         pointer = lambda tensor: None if tensor is None else tensor.data_ptr()
-        call = Call(x.data_ptr(), w.data_ptr(), pointer(bias), pointer(residual), y.data_ptr(), x.shape[0], x.shape[1], w.shape[0],
-                    int(x.dtype == torch.bfloat16), -1 if kernel is None else KERNELS[kernel])
-        if self.library.run_project(ctypes.byref(call), ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)):
+        call = Call(x.data_ptr(), w.data_ptr(), pointer(bias), pointer(residual), y.data_ptr(), rows, in_dim, w.shape[0],
+                    int(x.dtype == torch.bfloat16), KERNELS.get(kernel, -1))
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        if kernel in ("hopper", "hopper_1") or (kernel is None and self.serves_hopper(rows, in_dim)):
+            failed = self.library.run_project_hopper(ctypes.byref(call), ctypes.c_uint(1 if kernel == "hopper_1" else self.multiprocessors), stream)
+        else:
+            failed = self.library.run_project(ctypes.byref(call), stream)
+        if failed:
             raise RuntimeError(self.library.last_error().decode())
         return y
 
-
-def kernels_for(rows, aligned=True):
-    if not aligned:
-        return ["any_alignment"]
-    few = [kernel for kernel, most in (("few_rows_8", 8), ("few_rows_32", 16)) if rows <= most]
-    return few + ["narrow_tiles", "small_tiles", "medium_tiles", "large_tiles", "any_alignment"]
+    def kernels_for(self, rows, in_dim):
+        if in_dim % 8 != 0:
+            return ["any_alignment"]
+        few = [kernel for kernel, most in (("few_rows_8", 8), ("few_rows_32", 16)) if rows <= most]
+        hopper = ["hopper"] if self.serves_hopper(rows, in_dim) else []
+        return few + ["narrow_tiles", "small_tiles", "medium_tiles", "large_tiles"] + hopper
 
 
 def matrices(rows, in_dim, out_dim, dtype):
@@ -54,13 +66,13 @@ def correctness(project):
     for dtype in (torch.bfloat16, torch.float16):
         for rows, in_dim, out_dim in ((1, 4096, 4096), (7, 1000, 300), (16, 3072, 1024), (130, 4096, 520), (1000, 1024, 3072), (33, 77, 45)):
             x, w, bias, residual = matrices(rows, in_dim, out_dim, dtype)
-            aligned = in_dim % 8 == 0
+            kernels = project.kernels_for(rows, in_dim) + ["any_alignment"] + ["hopper_1"] * project.serves_hopper(rows, in_dim)
             exact = x.double() @ w.double().T + bias.double() + residual.double()
             poisoned = lambda: torch.full_like(residual, float("nan"))
             ours = project(x, w, bias, poisoned(), residual)
             row = {"dtype": str(dtype)[6:], "rows": rows, "in": in_dim, "out": out_dim, "error": relative_error(ours, exact),
                    "error_torch": relative_error(F.linear(x, w, bias.to(dtype)) + residual, exact)}
-            row["same_bits"] = all(same_bits(ours, project(x, w, bias, poisoned(), residual, kernel)) for kernel in kernels_for(rows, aligned))
+            row["same_bits"] = all(same_bits(ours, project(x, w, bias, poisoned(), residual, kernel)) for kernel in kernels)
             one = rows // 2
             alone = project(x[one : one + 1].contiguous(), w, bias, poisoned()[:1], residual[one : one + 1].contiguous())
             row["same_bits_alone"] = same_bits(alone, ours[one : one + 1])
@@ -96,7 +108,7 @@ def speed(project, limit):
         weights = [torch.randn(out_dim, in_dim, device="cuda").to(torch.bfloat16) for _ in range(num_weights)]
         bias = torch.randn(out_dim, device="cuda")
         narrow_bias = bias.to(torch.bfloat16)
-        for rows in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096):
+        for rows in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384):
             x = torch.randn(rows, in_dim, device="cuda").to(torch.bfloat16)
             y = torch.empty(rows, out_dim, device="cuda", dtype=torch.bfloat16)
             used = weights if rows <= 256 else weights[:8]
@@ -110,7 +122,7 @@ def speed(project, limit):
             row["percent_of_matmul"] = 100 * row["tflops"] / limit["matmul_tflops"]
             row["gbps"] = 2 * (rows * in_dim + in_dim * out_dim + rows * out_dim) / ours / 1e6
             row["percent_of_copy"] = 100 * row["gbps"] / limit["copy_gbps"]
-            for kernel in kernels_for(rows)[:-1]:
+            for kernel in project.kernels_for(rows, in_dim):
                 row[kernel + "_us"] = graph_milliseconds(lambda w: project(x, w, bias, y, kernel=kernel), used) * 1e3
             rows_of.append(row)
             print(" ".join(f"{name}={value:.4g}" for name, value in row.items()), flush=True)

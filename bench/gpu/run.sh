@@ -3,9 +3,10 @@
 # a half minutes on an H200, four of them for the build.
 # Needs nvcc 13, g++ and a python3 with PyTorch for CUDA; the module also what ./run installs, and is left out without.
 #
-# RAPT_GPU_BUILD_ONLY=1 RAPT_GPU_ARCH=sm_90a builds on a machine without a device what RAPT_GPU_BUILT=1 then runs on one (build/gpu).
+# RAPT_GPU_BUILD_ONLY=1 RAPT_GPU_ARCH=sm_90a builds on a machine without a device what RAPT_GPU_BUILT=1 then runs on one (build/gpu, with the
+# libraries that such a machine may lack).
 #
-# usage: bench/gpu/run.sh [DIR]    writes DEVICE-DATE-*.{txt,json} into DIR, by default bench/results/gpu
+# usage: bench/gpu/run.sh [DIR]    writes DEVICE-DATE-*.{txt,json,png} into DIR, by default bench/results/gpu
 set -euo pipefail
 out=$(realpath -m "${1:-$(dirname "$0")/../results/gpu}")
 cd "$(dirname "$(readlink -f "$0")")/../.."
@@ -34,10 +35,14 @@ if [[ ! -v RAPT_GPU_BUILT ]]; then
   if command -v cmake >/dev/null && [[ -e /usr/include/hwy/highway.h ]]; then
     cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES="${arch#sm_}" >"$build/cuda.log" && cmake --build build/cuda --target rapt_parity_device rapt_gpu_module >>"$build/cuda.log"
     cp build/cuda/tests/parity/rapt_parity_device build/cuda/bench/rapt_gpu_module "$build"
+    ldd "$build"/rapt_* | awk '/libhwy|libxxhash/ { print $3 }' | sort -u | xargs cp -Lt "$build"
   fi
 fi
 [[ ! -v RAPT_GPU_BUILD_ONLY ]] || exit 0
 
+# CUPTI comes with PyTorch.
+cupti=$(python3 -c 'import glob, os, torch; print(":".join({os.path.dirname(p) for p in glob.glob(os.path.dirname(torch.__file__) + "/../nvidia/**/libcupti.so*", recursive=True)}))')
+export LD_LIBRARY_PATH=$PWD/$build:$cupti${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr '[:upper:] ' '[:lower:]-')
 result=$out/$device-$(date -u +%Y-%m-%d)
 
@@ -59,3 +64,8 @@ printf '== kernels: right, and how fast\n'
 python3 -u bench/gpu/attention.py "$build/librapt_gpu.so" "$result-attention.json"
 python3 -u bench/gpu/decode.py "$build/librapt_gpu.so" "$result-decode.json"
 python3 -u bench/gpu/projections.py "$build/librapt_gpu.so" "$result-projections.json"
+if python3 -c 'import matplotlib' 2>/dev/null; then
+  python3 bench/gpu/plot.py "$result"
+else
+  printf 'no pictures: matplotlib is not here; elsewhere: python3 bench/gpu/plot.py %s\n' "$result"
+fi

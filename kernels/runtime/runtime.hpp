@@ -16,6 +16,8 @@ using event = CUevent_st*;
 struct device_properties {
   int multiprocessors = 0, major = 0, minor = 0;  ///< sm_90: major 9, minor 0
 };
+/// Whether it has what was compiled for sm_90a alone.
+constexpr bool is_hopper(const device_properties& device) { return device.major == 9 && device.minor == 0; }
 [[nodiscard]] failure describe_device(int device, device_properties& to);
 /// For all further calls of this host thread.
 [[nodiscard]] failure select_device(int device);

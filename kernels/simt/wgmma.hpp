@@ -11,8 +11,10 @@
 #ifdef __CUDACC__
 #include <kernels/simt/wgmma_ptx.hpp>
 #else
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <map>
 #include <memory>
 #include <utility>
 #endif
@@ -58,36 +60,60 @@ T matrix_element(matrix_descriptor m, bool along_k, unsigned i, unsigned k) {
   return x;
 }
 
+/// A warp's accumulators while products on them are in flight.
+struct accumulators {
+  std::array<float*, warp_size> at;
+  std::array<std::array<float, 128>, warp_size> values;  ///< after the products that are done
+  std::size_t count;
+  unsigned num_products = 0;
+
+  accumulators(const warp_operands& w, std::size_t n) : count(n) {
+    for (unsigned l = 0; l < warp_size; ++l) {
+      at[l] = static_cast<const wgmma_operands*>(w.in[l])->acc;
+      for (std::size_t i = 0; i < count; ++i) values[l][i] = std::exchange(at[l][i], std::bit_cast<float>(in_flight));
+    }
+  }
+  void check() const {
+    for (const float* acc : at)
+      for (std::size_t i = 0; i < count; ++i)
+        if (std::bit_cast<std::uint32_t>(acc[i]) != in_flight) fail("wgmma", "accumulators have changed in flight");
+  }
+  /// One product is done; after the last one they may be read.
+  void land() {
+    check();
+    if (--num_products != 0) return;
+    for (unsigned l = 0; l < warp_size; ++l) std::copy_n(values[l].begin(), count, at[l]);
+  }
+};
+/// By the address of the first lane's. A product that is issued on accumulators in flight goes on with their values.
+inline thread_local std::map<const float*, std::weak_ptr<accumulators>> accumulators_in_flight;
+
 /// A warp's quarter: 16 rows of A and of the accumulators, of which lane l has rows l / 4 and l / 4 + 8.
 template <class T, int N>
 struct wgmma_quarter {
   std::array<wgmma_operands, warp_size> lanes;
   std::array<mma_a, warp_size> a;  ///< as it was issued
-  std::array<std::array<float, N / 2>, warp_size> before;
-  bool chained;  ///< to an earlier product in flight on the same accumulators
+  std::shared_ptr<accumulators> acc;
   unsigned first_row;
 
   explicit wgmma_quarter(const warp_operands& w) : first_row(thread_idx() % warpgroup_size / warp_size * 16) {
-    chained = true;
     for (unsigned l = 0; l < warp_size; ++l) {
       lanes[l] = *static_cast<const wgmma_operands*>(w.in[l]);
       if (lanes[l].a != nullptr) a[l] = *lanes[l].a;
-      for (int i = 0; i < N / 2; ++i) chained = chained && is_in_flight(lanes[l].acc[i]);
     }
-    for (unsigned l = 0; l < warp_size; ++l)
-      for (std::size_t i = 0; i < N / 2; ++i) before[l][i] = std::exchange(lanes[l].acc[i], std::bit_cast<float>(in_flight));
+    std::weak_ptr<accumulators>& known = accumulators_in_flight[lanes[0].acc];
+    acc = known.lock();
+    if (acc == nullptr) known = acc = std::make_shared<accumulators>(w, N / 2);
+    acc->check();
+    ++acc->num_products;
   }
-  static bool is_in_flight(float x) { return std::bit_cast<std::uint32_t>(x) == in_flight; }
 
-  void compute() const {
+  void compute() {
     T rows[16][16], columns[N][16];
     const matrix_descriptor a_matrix = lanes[0].a_matrix, b_matrix = lanes[0].b_matrix;
     const bool shared = lanes[0].a == nullptr;
-    for (unsigned l = 0; l < warp_size; ++l) {
+    for (unsigned l = 0; l < warp_size; ++l)
       if (!shared && std::memcmp(&a[l], lanes[l].a, sizeof(mma_a)) != 0) fail("wgmma", "registers of A have changed in flight");
-      for (int i = 0; i < N / 2; ++i)
-        if (!chained && !is_in_flight(lanes[l].acc[i])) fail("wgmma", "accumulators have changed in flight");
-    }
     for (unsigned row = 0; row < 16; ++row)
       for (unsigned k = 0; k < 16; ++k) {
         if (shared)
@@ -100,9 +126,11 @@ struct wgmma_quarter {
     for (unsigned row = 0; row < 16; ++row)
       for (unsigned column = 0; column < N; ++column) {
         const unsigned lane = row % 8 * 4 + column % 8 / 2, i = column / 8 * 4 + row / 8 * 2 + column % 2;
-        float& x = lanes[lane].acc[i];
-        x = multiply_add_16(hopper, rows[row], columns[column], !lanes[0].adds ? 0.0f : chained ? x : before[lane][i]);
+        float& x = acc->values[lane][i];
+        x = multiply_add_16(hopper, rows[row], columns[column], lanes[0].adds ? x : 0.0f);
       }
+    acc->land();
+    if (acc->num_products == 0) accumulators_in_flight.erase(lanes[0].acc);
   }
 };
 
@@ -133,15 +161,22 @@ RAPT_DEVICE void commit_products() {
   emulator::meet_warp(all_lanes, "wgmma.commit_group", nullptr, nullptr, [](const emulator::warp_operands&) { emulator::commit_products(); });
 #endif
 }
-/// Waits until at most the newest `Groups` groups are in flight, after which `acc`, of the others, may be read.
-template <int Groups, int Count>
-RAPT_DEVICE void wait_for_products([[maybe_unused]] float (&acc)[Count]) {
+/// Waits until at most the newest `Groups` groups are in flight; the operands of the others in shared memory may be overwritten.
+template <int Groups>
+RAPT_DEVICE void wait_for_operands() {
 #ifdef __CUDACC__
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Groups) : "memory");
-  // So that no use of them moves above the wait.
-  RAPT_UNROLL for (float& x : acc) asm volatile("" : "+f"(x)::"memory");
 #else
   emulator::meet_warp(all_lanes, "wgmma.wait_group", nullptr, nullptr, [](const emulator::warp_operands&) { emulator::wait_for_products(Groups); });
+#endif
+}
+/// The same; `acc`, of the others, may be read.
+template <int Groups, int Count>
+RAPT_DEVICE void wait_for_products([[maybe_unused]] float (&acc)[Count]) {
+  wait_for_operands<Groups>();
+#ifdef __CUDACC__
+  // So that no use of them moves above the wait.
+  RAPT_UNROLL for (float& x : acc) asm volatile("" : "+f"(x)::"memory");
 #endif
 }
 

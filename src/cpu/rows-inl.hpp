@@ -206,7 +206,7 @@ void add(A* x, const A* y, index_t n) {
 
 /// op of lanes i and i + half, of half as many each time.
 template <class D, class Op>
-HWY_INLINE hn::TFromD<D> fold_halves([[maybe_unused]] D d, hn::Vec<D> lanes, Op op) {
+HWY_INLINE hn::TFromD<D> fold_halves([[maybe_unused]] D d, hn::Vec<D> lanes, [[maybe_unused]] Op op) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (hn::MaxLanes(d) > 1) {
     const hn::Half<D> half;

@@ -110,8 +110,10 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
 }
 
 std::string backend::describe_attend(context&, const attend_params& params) {
-  if (!params.tensor_cores)
-    return "tiles of 8 rows, keys divided by segments, " + std::string(name_of(params.accumulator)) + " sums in the CPU's order";
+  if (!params.tensor_cores) {
+    const std::string sums = params.tf32 ? "tensor cores by tf32 in three pieces" : std::string(name_of(params.accumulator)) + " sums in the CPU's order";
+    return "tiles of 8 rows, keys divided by segments, " + sums;
+  }
   const char* const by =
       limits_of<kernels::decode_limits>(params).max_q_len > max_decode_len ? "tiles of 128 queries by 64 keys" : "keys split by segments of 512";
   return std::string(by) + ", tensor cores by mma.sync, keys and values " + std::string(name_of(params.kv.type));

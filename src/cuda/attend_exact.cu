@@ -49,7 +49,7 @@ void send_rest(launches& l, const attend_params& p, kernels::exact_attention_pro
   }
 }
 
-template <class A>
+template <class A, kernels::exact_products Products = kernels::exact_products::fma>
 void attend_as(context& ctx, attend_params p, workspace& scratch) {
   if (p.num_sequences == 0) return;
   p.kv = from_first_page(p.kv, p.sequences[0]);
@@ -60,7 +60,7 @@ void attend_as(context& ctx, attend_params p, workspace& scratch) {
   run(ctx, [&](launches& l) {
     send_rest(l, p, problem);
     l.flush();
-    kernels::attend_exact(problem, limits, states, l.stream());
+    kernels::attend_exact<Products>(problem, limits, states, l.stream());
   });
 }
 
@@ -69,6 +69,8 @@ void attend_as(context& ctx, attend_params p, workspace& scratch) {
 void attend_exact(context& ctx, const attend_params& params, workspace& scratch) noexcept {
   if (params.accumulator == dtype::f64)
     attend_as<double>(ctx, params, scratch);
+  else if (params.tf32)
+    attend_as<float, kernels::exact_products::tf32>(ctx, params, scratch);
   else
     attend_as<float>(ctx, params, scratch);
 }

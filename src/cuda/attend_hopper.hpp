@@ -7,7 +7,7 @@ namespace rapt {
 inline namespace v0 {
 namespace cuda {
 
-/// Whether it is asked for, and serves the problem; q is packed rows, each sequence's keys have a page, or a batch row.
+/// Whether it is asked for, and serves the problem; q is packed rows.
 template <class T>
 bool is_for_hopper(const attend_params& p, const kernels::attention_problem<T>& problem) {
   return p.wgmma && problem.q.outer_stride == 0 && kernels::serves_hopper(problem);

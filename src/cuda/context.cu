@@ -3,6 +3,8 @@
 #include <kernels/attention_check.hpp>
 #include <kernels/repeat.hpp>
 
+#include <algorithm>
+
 namespace rapt {
 inline namespace v0 {
 namespace cuda {
@@ -45,13 +47,20 @@ std::string_view context::numerics(const attention_types& types) const {
 }
 
 failure context::check_numerics(const char* caller, std::string_view id, const attention_types& types) const {
-  const std::string_view usual = numerics(types);
-  if (id == numerics_id::cpu_v1 || id == usual || (id == numerics_id::sm90_wgmma_v1 && usual == numerics_id::sm90_mma_v1)) return {};
-  const std::string refused = std::string(caller) + ": numerics is " + std::string(id) + "; ";
-  if (!uses_tensor_cores(id)) return {errc::config, refused + "this backend has " + std::string(numerics({dtype::f16, dtype::f16})) + " and cpu-v1"};
-  return {errc::config, refused + "for activations of " + std::string(name_of(types.activations)) + ", keys and values of " +
-                            std::string(name_of(types.keys)) + ", head_dim " + std::to_string(types.head_dim) + " and value_dim " +
-                            std::to_string(types.value_dim) + " this device has " + std::string(usual)};
+  const runtime::device_properties& device = impl_->queue.properties();
+  std::vector<std::string_view> served{numerics_id::cpu_v1};
+  if (const std::string_view usual = numerics(types); usual != numerics_id::cpu_v1) {
+    served.push_back(usual);
+    if (is_hopper(device)) served.push_back(numerics_id::sm90_wgmma_v1);
+  }
+  if (types.activations == dtype::f32 && types.keys != dtype::f64)
+    served.push_back(device.major >= 9 ? numerics_id::sm90_3xtf32_v1 : numerics_id::sm80_3xtf32_v1);
+  if (std::find(served.begin(), served.end(), id) != served.end()) return {};
+  std::string message = std::string(caller) + ": numerics is " + std::string(id) + "; for activations of " + std::string(name_of(types.activations)) +
+                        ", keys and values of " + std::string(name_of(types.keys)) + ", head_dim " + std::to_string(types.head_dim) +
+                        " and value_dim " + std::to_string(types.value_dim) + " this device has ";
+  for (const std::string_view& s : served) message += (&s == served.data() ? "" : &s == &served.back() ? " and " : ", ") + std::string(s);
+  return {errc::config, message};
 }
 
 void context::synchronize() { impl_->queue.synchronize(); }

@@ -1,22 +1,26 @@
-// Projections: the choice of kernel is that of kernels/project.hpp and exact_project.hpp; here operands become the matrices that the first one takes.
+// Projections: many rows by wgmma where the id asks for it, with the same bits; else the choice of kernel is that of kernels/project.hpp and
+// exact_project.hpp. Here operands become the matrices that the tensor cores' kernels take.
+#include <cuda/project_hopper.hpp>
 #include <cuda/rows.hpp>
 #include <kernels/exact_project.hpp>
-#include <kernels/project.hpp>
 
 namespace rapt {
 inline namespace v0 {
 namespace cuda {
 namespace {
 
-/// One output, of type Out; x, y and residual have matrix rows.
+/// One output, of type Out; x, y and residual have matrix rows. max_blocks: of projections by wgmma, or 0.
 template <class T, class Out>
-void project_to(const operand& x, const packed_matrix& w, const operand& y, const operand& residual, runtime::stream stream) {
+void project_to(unsigned max_blocks, const operand& x, const packed_matrix& w, const operand& y, const operand& residual, runtime::stream stream) {
   kernels::projection<T, Out> one;
   one.x = static_cast<const T*>(x.data), one.w = static_cast<const T*>(w.data), one.bias = static_cast<const float*>(w.bias);
   one.residual = static_cast<const T*>(residual.data), one.y = static_cast<Out*>(y.data);
   one.x_stride = x.len_stride, one.w_stride = w.depth, one.residual_stride = residual.len_stride, one.y_stride = y.len_stride;
   one.rows = static_cast<int>(x.rows()), one.in = static_cast<int>(w.depth), one.out = static_cast<int>(w.columns);
-  kernels::project(one, stream);
+  if (max_blocks > 0 && kernels::serves_hopper(one))
+    cuda::project_hopper(one, max_blocks, stream);
+  else
+    kernels::project(one, stream);
 }
 
 /// In the CPU's order, which takes operands as they are.
@@ -45,6 +49,7 @@ void backend::project(context& ctx, const project_params& p, workspace& scratch)
   const suited_operand x = suited(p.x), residual = suited(p.residual);
   const suited_operand outs[] = {suited(p.targets[0].out), suited(p.targets[1].out), suited(p.targets[2].out)};
   if (scratch.measuring() || p.x.rows() == 0) return;
+  const unsigned max_blocks = p.wgmma ? static_cast<unsigned>(ctx.num_workers()) : 0;
   run(ctx, [&](launches& l) {
     x.copy_in(l.stream()), residual.copy_in(l.stream());
     for (int t = 0; t < p.num_targets; ++t) {
@@ -52,9 +57,9 @@ void backend::project(context& ctx, const project_params& p, workspace& scratch)
       with_half(p.x.type, [&](auto element) {
         using T = decltype(element);
         if (y.type == dtype::f32)
-          project_to<T, float>(x.get(), p.targets[t].weights, y, residual.get(), l.stream());
+          project_to<T, float>(max_blocks, x.get(), p.targets[t].weights, y, residual.get(), l.stream());
         else
-          project_to<T, T>(x.get(), p.targets[t].weights, y, residual.get(), l.stream());
+          project_to<T, T>(max_blocks, x.get(), p.targets[t].weights, y, residual.get(), l.stream());
       });
       outs[t].copy_out(l.stream());
     }

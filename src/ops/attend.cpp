@@ -72,7 +72,7 @@ attend_params make_attend_params(const attend_operands& call, const attend_optio
   }
   p.k_positions = options.k_positions.empty() ? nullptr : options.k_positions.data();
   p.num_kv_heads = k.heads;
-  p.bf16_pairs = adds_bf16_pairs(numerics), p.tensor_cores = uses_tensor_cores(numerics), p.wgmma = uses_wgmma(numerics);
+  set_numerics(p, numerics);
   p.softmax_scale = options.softmax_scale.value_or(default_softmax_scale(q.dim));
   p.softcap = options.softcap.value_or(0);
   p.alibi_slopes = options.alibi_slopes.empty() ? nullptr : options.alibi_slopes.data();

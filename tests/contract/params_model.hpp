@@ -72,7 +72,8 @@ void model_project(const rapt::project_params& p) {
         std::optional<A> bias, residual;
         if (w.bias != nullptr) bias = static_cast<const A*>(w.bias)[c];
         if (p.residual.data != nullptr) residual = element<A>(p.residual, row, c / p.residual.dim, c % p.residual.dim);
-        set_element<A>(out, row, c / out.dim, c % out.dim, projected<A>(x.data(), column.data(), 1, w.depth, bias, residual, p.bf16_pairs));
+        set_element<A>(out, row, c / out.dim, c % out.dim, projected<A>(x.data(), column.data(), 1, w.depth, bias, residual,
+                                                                             p.bf16_pairs ? products::bf16_pairs : products::fma));
       }
     }
   }
@@ -117,7 +118,8 @@ class attend_model {
   attend_model(const rapt::attend_params& p, const rapt::sequence_rows& s, index_t i, index_t head) : p_(p), s_(s), i_(i), head_(head) {}
 
   attended_row<A> run() const {
-    const std::vector<A> q = scaled_query(vector_of<A>(p_.q, s_.first_row + i_, head_), p_.softmax_scale, p_.bf16_pairs);
+    const products how = p_.bf16_pairs ? products::bf16_pairs : p_.tf32 ? products::tf32 : products::fma;
+    const std::vector<A> q = scaled_query(vector_of<A>(p_.q, s_.first_row + i_, head_), p_.softmax_scale, how);
     score_terms terms{p_.softcap, {}};
     if (p_.alibi_slopes != nullptr) terms.alibi_slope = p_.alibi_slopes[head_];
     std::vector<A> scores;
@@ -125,7 +127,7 @@ class attend_model {
       A u = minus_infinity<A>;
       if (sees(j)) {
         const std::vector<A> k = key(j);
-        u = blocked_dot(q.data(), 1, k.data(), 1, p_.q.dim, score_block_dims, p_.bf16_pairs);
+        u = blocked_dot(q.data(), 1, k.data(), 1, p_.q.dim, score_block_dims, how);
         u = biased_score(u, terms, q_position(), k_position(j), additive_mask(j));
       }
       scores.push_back(u);
@@ -136,7 +138,7 @@ class attend_model {
     std::optional<double> sink;
     if (p_.sink_logits != nullptr) sink = p_.sink_logits[head_];
     const auto row = fold_row(
-        scores, value_dim(), [&](index_t j, index_t d) { return value(j, d); }, drop, p_.bf16_pairs);
+        scores, value_dim(), [&](index_t j, index_t d) { return value(j, d); }, drop, how);
     return finish(row, value_dim(), sink);
   }
 

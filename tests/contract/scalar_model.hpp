@@ -1,8 +1,10 @@
-// The numeric contract "cpu-v1", and "cpu-bf16dot-v1" where `pairs` is said, as plain scalar code, one value at a time: what every kernel has to
-// reproduce to the last bit. Written from the contract's text and without the kernels; only exp2, tanh, log and sincos are the library's own, which
-// tests/math holds to their bounds. A is the accumulator, float or double. Compiled with -ffp-contract=off.
+// The numeric contract "cpu-v1", and "cpu-bf16dot-v1" and "..-3xtf32-v1" where `products` says so, as plain scalar code, one value at a time: what
+// every kernel has to reproduce to the last bit. Written from the contract's text and without the kernels; only exp2, tanh, log and sincos are the
+// library's own, which tests/math holds to their bounds, and a tensor core's sum of products is the emulator's. A is the accumulator, float or double.
+// Compiled with -ffp-contract=off.
 #pragma once
 #include <contract/storage_model.hpp>
+#include <kernels/simt/tensor_core.hpp>
 #include <math/elementary.hpp>
 #include <rapt/core/index.hpp>
 
@@ -52,14 +54,49 @@ A as_bf16(A x) {
   return load<A>(dtype::bf16, &bits, 0);
 }
 
+/// How products are added: one after the other, two bf16 at once, or eight at once, each factor as two of tf32.
+enum class products { fma, bf16_pairs, tf32 };
+
+/// Sums of eight products at once on a tensor core: of first parts, and of a first part and a rest.
+struct tf32_sums {
+  float big = 0, small = 0;
+
+  /// a * b: the rests of b are multiplied before those of a.
+  void add(const std::array<float, 8>& a, const std::array<float, 8>& b) {
+    namespace emulator = rapt::simt::emulator;
+    emulator::tf32 first_a[8], first_b[8], rest_a[8], rest_b[8];
+    for (std::size_t i = 0; i < 8; ++i) split(a[i], first_a[i], rest_a[i]), split(b[i], first_b[i], rest_b[i]);
+    small = emulator::add_products(emulator::hopper, first_a, rest_b, 8, small);
+    small = emulator::add_products(emulator::hopper, rest_a, first_b, 8, small);
+    big = emulator::add_products(emulator::hopper, first_a, first_b, 8, big);
+  }
+  float total() const { return big + small; }
+
+ private:
+  /// The first 11 bits of x, and of what is left as many, rounded. What is not finite counts as NaN.
+  static void split(float x, rapt::simt::emulator::tf32& first, rapt::simt::emulator::tf32& rest) {
+    first.bits = std::isfinite(x) ? std::bit_cast<std::uint32_t>(x) / 0x2000u * 0x2000u : 0x7fffe000u;
+    rest.bits = std::isfinite(x) ? (std::bit_cast<std::uint32_t>(x - std::bit_cast<float>(first.bits)) + 0x1000u) / 0x2000u * 0x2000u : 0u;
+  }
+};
+
 /// sum of a[i * a_stride] * b[i * b_stride]: one chain from +0 for each block, block sums added ascending.
 template <class A>
-A blocked_dot(const A* a, index_t a_stride, const A* b, index_t b_stride, index_t count, index_t block, bool pairs = false) {
+A blocked_dot(const A* a, index_t a_stride, const A* b, index_t b_stride, index_t count, index_t block, products how = products::fma) {
   A sum = 0;
   for (index_t first = 0; first < count; first += block) {
     A chain = 0;
     const index_t end = first + block < count ? first + block : count;
-    if (pairs)
+    if (how == products::tf32) {
+      tf32_sums eights;
+      for (index_t i = first; i < end; i += 8) {
+        std::array<float, 8> of_a{}, of_b{};
+        for (index_t j = i; j < end && j < i + 8; ++j)
+          of_a[static_cast<std::size_t>(j - i)] = static_cast<float>(a[j * a_stride]), of_b[static_cast<std::size_t>(j - i)] = static_cast<float>(b[j * b_stride]);
+        eights.add(of_a, of_b);
+      }
+      chain = static_cast<A>(eights.total());
+    } else if (how == products::bf16_pairs)
       for (index_t i = first; i < end; i += 2) {
         const bool two = i + 1 < end;
         chain = add_pair(chain, a[i * a_stride], b[i * b_stride], two ? a[(i + 1) * a_stride] : A{0}, two ? b[(i + 1) * b_stride] : A{0});
@@ -75,8 +112,9 @@ A blocked_dot(const A* a, index_t a_stride, const A* b, index_t b_stride, index_
 
 /// One output: products, then bias, then residual. The caller rounds.
 template <class A>
-A projected(const A* x, const A* column, index_t column_stride, index_t depth, std::optional<A> bias, std::optional<A> residual, bool pairs = false) {
-  A y = blocked_dot(x, 1, column, column_stride, depth, projection_block_depth, pairs);
+A projected(const A* x, const A* column, index_t column_stride, index_t depth, std::optional<A> bias, std::optional<A> residual,
+            products how = products::fma) {
+  A y = blocked_dot(x, 1, column, column_stride, depth, projection_block_depth, how);
   if (bias) y += *bias;
   if (residual) y = *residual + y;
   return canonical(y);
@@ -115,7 +153,7 @@ void rotate(std::span<A> x, const rotation& r, index_t position) {
 // ---- Scores, in units of log2
 
 template <class A>
-std::vector<A> scaled_query(const std::vector<A>& q, double softmax_scale, bool pairs = false) {
+std::vector<A> scaled_query(const std::vector<A>& q, double softmax_scale, products how = products::fma) {
   const double c = softmax_scale * log2_e;
   const A high = static_cast<A>(c);
   A low = static_cast<A>(c - static_cast<double>(high));
@@ -123,7 +161,7 @@ std::vector<A> scaled_query(const std::vector<A>& q, double softmax_scale, bool 
   std::vector<A> scaled;
   for (const A x : q) {
     const A y = std::isinf(x) ? std::numeric_limits<A>::quiet_NaN() : std::fma(x, high, x * low);
-    scaled.push_back(pairs ? as_bf16(y) : y);
+    scaled.push_back(how == products::bf16_pairs ? as_bf16(y) : y);
   }
   return scaled;
 }
@@ -184,7 +222,7 @@ struct state {
 /// Keys first .. first + scores.size() of one segment; a hidden key's score is -inf and its value is not read.
 /// value(j, d) is dimension d of key j's value.
 template <class A, class Value>
-state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value_dim, Value value, const dropout& drop, bool pairs = false) {
+state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value_dim, Value value, const dropout& drop, products how = products::fma) {
   state<A> s;
   s.acc.assign(static_cast<std::size_t>(value_dim), A{0});
   bool any_nan = false;
@@ -202,14 +240,30 @@ state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value
     A p = rapt::math::exp2(scores[i] - s.m);
     lane[static_cast<std::size_t>(key % num_lanes)] += p;
     if (drop.p > 0) p = p * (drop.keeps(key) ? A{1} : A{0}) / static_cast<A>(1 - drop.p);
-    probabilities[i] = pairs ? as_bf16(p) : p;
-    if (!pairs)
+    probabilities[i] = how == products::bf16_pairs ? as_bf16(p) : p;
+    if (how == products::fma)
       for (index_t d = 0; d < value_dim; ++d) s.acc[static_cast<std::size_t>(d)] = std::fma(p, value(key, d), s.acc[static_cast<std::size_t>(d)]);
   }
-  if (pairs)
+  const auto seen = [&](std::size_t j) { return j < scores.size() && scores[j] != minus_infinity<A>; };
+  if (how == products::tf32)
+    for (index_t d = 0; d < value_dim; ++d) {
+      tf32_sums eights;
+      bool finite = true;
+      for (std::size_t i = 0; i < scores.size(); i += 8) {
+        // A hidden key's value is not read.
+        std::array<float, 8> p{}, v{};
+        for (std::size_t j = i; j < i + 8; ++j)
+          if (seen(j)) {
+            p[j - i] = static_cast<float>(probabilities[j]), v[j - i] = static_cast<float>(value(first + static_cast<index_t>(j), d));
+            if (!std::isfinite(v[j - i])) finite = false, v[j - i] = 0;
+          }
+        eights.add(p, v);
+      }
+      s.acc[static_cast<std::size_t>(d)] = finite ? static_cast<A>(eights.total() + 0.0f) : std::numeric_limits<A>::quiet_NaN();
+    }
+  if (how == products::bf16_pairs)
     for (std::size_t i = 0; i < scores.size(); i += 2) {
       // A hidden key's value is not read; a pair of two hidden keys adds nothing.
-      const auto seen = [&](std::size_t j) { return j < scores.size() && scores[j] != minus_infinity<A>; };
       if (!seen(i) && !seen(i + 1)) continue;
       for (index_t d = 0; d < value_dim; ++d) {
         const auto read = [&](std::size_t j) { return seen(j) ? value(first + static_cast<index_t>(j), d) : A{0}; };
@@ -238,14 +292,14 @@ void merge_into(state<A>& total, const state<A>& next) {
 
 /// Segments ascending into their super-segment, super-segments ascending into the row.
 template <class A, class Value>
-state<A> fold_row(const std::vector<A>& scores, index_t value_dim, Value value, const dropout& drop, bool pairs = false) {
+state<A> fold_row(const std::vector<A>& scores, index_t value_dim, Value value, const dropout& drop, products how = products::fma) {
   const auto num_keys = static_cast<index_t>(scores.size());
   state<A> row;
   for (index_t super = 0; super < num_keys; super += super_segment_keys) {
     state<A> part;
     for (index_t first = super; first < num_keys && first < super + super_segment_keys; first += segment_keys) {
       const index_t end = first + segment_keys < num_keys ? first + segment_keys : num_keys;
-      merge_into(part, fold_segment(std::vector<A>(scores.begin() + first, scores.begin() + end), first, value_dim, value, drop, pairs));
+      merge_into(part, fold_segment(std::vector<A>(scores.begin() + first, scores.begin() + end), first, value_dim, value, drop, how));
     }
     merge_into(row, part);
   }

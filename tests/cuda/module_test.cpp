@@ -29,7 +29,8 @@ TEST(cuda_module, says_what_it_computes) {
               other.numerics = "cpu-bf16dot-v1";
               rapt::multi_head_attention<bf16, rapt::cuda::backend>(r.ctx, other, r.weights.views);
             }),
-            "attention_config: numerics is cpu-bf16dot-v1; this backend has sm90-mma16816-k64-v1 and cpu-v1");
+            "attention_config: numerics is cpu-bf16dot-v1; for activations of bf16, keys and values of bf16, head_dim 24 and value_dim 24 this device "
+            "has cpu-v1, sm90-mma16816-k64-v1 and sm90-wgmma-v1");
 }
 
 TEST(cuda_module, agrees_with_the_cpu_to_rounding_and_with_itself_to_the_bit) {
@@ -72,6 +73,13 @@ TEST(cuda_module, the_order_of_hopper_by_name_is_near_and_does_not_depend_on_bat
     for (index_t b = 0; b < 3; ++b)
       EXPECT_TRUE(std::equal(one.begin(), one.end(), three.begin() + b * rig::len * rig::dim)) << b << " of " << num_chunks << " chunks";
   }
+  // In pieces through a cache, in pages.
+  rapt::cuda::kv_cache cache(r.ctx, module.config(), {.max_tokens = 96, .page_len = 32});
+  const auto sequence = cache.add_sequence();
+  for (const index_t first : {0, 33})
+    module.forward(r.ctx, r.rows.in(first, first == 0 ? 33 : rig::len - 33, rig::dim), rapt::append(cache, sequence),
+                   r.rows.out(first, first == 0 ? 33 : rig::len - 33, rig::dim));
+  EXPECT_EQ(r.rows.y.fetch(), one);
 }
 
 /// Rows in two steps, those of the second one by one, through a cache.
@@ -135,6 +143,42 @@ TEST(cuda_module, float_and_double_have_the_cpu_s_bits) {
     else
       compare(float{});
   }
+}
+
+TEST(cuda_module, floats_by_tf32_by_name_are_near_the_cpu_s_and_have_the_same_bits_in_pieces) {
+  constexpr index_t dim = 40, len = 70;
+  rapt::cpu::context cpu({.num_threads = 1});
+  rapt::cuda::context device;
+  contract::random_source random{11};
+  rapt::attention_config config = rapt::resolve(
+      {.model_dim = dim, .num_heads = 4, .num_kv_heads = 2, .head_dim = 20, .causal = true, .rope = rapt::rope_config{}, .kv_dtype = rapt::dtype::f32});
+  const contract::random_weights weights = contract::make_weights(random, config, rapt::dtype::f32);
+  const std::vector<float> x = contract::random_values<float>(random, len * dim, 2);
+  const std::vector<float> of_cpu = streamed<float, rapt::cpu::backend>(cpu, config, weights, x, len);
+  config.numerics = "sm90-mma1688-3xtf32-v1";
+  const std::vector<float> in_pieces = streamed<float, rapt::cuda::backend>(device, config, weights, x, len);
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < of_cpu.size(); ++i) {
+    difference = std::max(difference, std::abs(static_cast<double>(in_pieces[i]) - static_cast<double>(of_cpu[i])));
+    size = std::max(size, std::abs(static_cast<double>(of_cpu[i])));
+  }
+  EXPECT_NE(in_pieces, of_cpu) << "another order";
+  EXPECT_LT(difference, 1e-5 * size) << "tf32 alone would be within 1e-3";
+
+  const rapt::multi_head_attention<float, rapt::cuda::backend> module(device, config, weights.views);
+  placed_vector<float, rapt::cuda::backend> in(device, x), out(device, std::vector<float>(x.size()));
+  using rapt::device_space;
+  module.forward(device, rapt::tensor_view<const float, 2, device_space>(in.data(), {len, dim}), rapt::self_kv{},
+                 rapt::tensor_view<float, 2, device_space>(out.data(), {len, dim}));
+  EXPECT_EQ(out.fetch(), in_pieces);
+
+  const auto refused = [&](std::string_view id, rapt::attention_types types) {
+    return rapt::failure(device.check_numerics("attend", id, types)).code == rapt::errc::config;
+  };
+  EXPECT_FALSE(refused("sm90-mma1688-3xtf32-v1", {rapt::dtype::f32, rapt::dtype::bf16, 300, 300}));
+  EXPECT_TRUE(refused("sm90-mma1688-3xtf32-v1", {rapt::dtype::bf16, rapt::dtype::bf16, 64, 64}));
+  EXPECT_TRUE(refused("sm90-mma1688-3xtf32-v1", {rapt::dtype::f64, rapt::dtype::f64, 64, 64}));
+  EXPECT_TRUE(refused("sm80-mma1688-3xtf32-v1", {rapt::dtype::f32, rapt::dtype::f32, 64, 64})) << "another architecture's";
 }
 
 TEST(cuda_module, a_state_goes_from_the_cpu_to_the_device_and_back) {

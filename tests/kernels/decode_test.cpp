@@ -318,6 +318,26 @@ TEST(decode, values_are_seen_where_all_scores_of_a_tile_overflow) {
     for (int i = 0; i < 2; ++i) EXPECT_TRUE(std::isnan(static_cast<float>(rig.row(0, i, 0)[5]))) << window;
   }
 }
+// And in a segment, whose state then has no largest score: the first, one between others, the last.
+TEST(decode, values_are_seen_where_all_scores_of_a_segment_overflow) {
+  for (const auto& [first, last] : {std::pair{0, 512}, {512, 1024}, {1024, 1300}, {0, 1024}})
+    for (const rapt::index_t window : {rapt::index_t{1290}, rapt::no_window}) {
+      const attention_shape shape{.sequences = {{2, 1300}}, .causal = true, .window_left = window};
+      attention_rig<bf16> rig(shape), of_prefill(shape);
+      for (auto* r : {&rig, &of_prefill}) {
+        std::vector<int> low;
+        for (int key = first; key < last; ++key) low.push_back(key);
+        score_minus_infinity(*r, low);
+        r->value(0, first + 200, 0)[5] = bf16(nan), r->value(0, first + 201, 0)[6] = bf16(inf);
+      }
+      attend(rig);
+      attend_by_prefill(of_prefill);
+      EXPECT_EQ(all_bits(rig), all_bits(of_prefill)) << first << ' ' << window;
+      expect_bits_of_the_model(rig);
+      for (int i = 0; i < 2; ++i)
+        for (const int d : {5, 6}) EXPECT_TRUE(std::isnan(static_cast<float>(rig.row(0, i, 0)[d]))) << first << ' ' << window;
+    }
+}
 TYPED_TEST(decode, keys_and_queries_that_are_not_finite_give_the_canonical_nan_in_their_rows_alone) {
   const attention_shape shape{.sequences = {{3, 600}}, .num_heads = 2, .num_kv_heads = 1, .causal = true};
   attention_rig<TypeParam> clean(shape), rig(shape);

@@ -67,10 +67,11 @@ struct exact_attention_rig {
   exact_attention_rig(const exact_attention_rig&) = delete;
   exact_attention_rig& operator=(const exact_attention_rig&) = delete;
 
+  template <rapt::kernels::exact_products Products = rapt::kernels::exact_products::fma>
   void run(rapt::kernels::exact_parts by) {
     // NaNs, which nothing that was not written may become part of.
     std::vector<A> workspace(rapt::kernels::exact_attention_bytes(problem, limits, by) / sizeof(A), std::numeric_limits<A>::quiet_NaN());
-    rapt::kernels::attend_exact_by(by, problem, limits, workspace.data(), nullptr);
+    rapt::kernels::attend_exact_by<Products>(by, problem, limits, workspace.data(), nullptr);
   }
 
  private:

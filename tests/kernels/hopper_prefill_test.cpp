@@ -21,6 +21,7 @@ template <class T>
 rapt::kernels::tensor_rows rows_of(const attention_rig<T>& rig) {
   rapt::kernels::tensor_rows rows;
   for (const auto& s : rig.shape.sequences) rows.q += s.q_len, rows.kv += s.kv_len;
+  if (rig.shape.where == layout::pages) rows.kv = rig.shape.page_len;
   return rig.shape.where == layout::dense ? rapt::kernels::tensor_rows{rig.len(0).q_len, rig.len(0).kv_len} : rows;
 }
 template <class T>
@@ -95,6 +96,20 @@ TYPED_TEST(hopper_prefill, gives_a_row_the_same_bits_alone_in_chunks_and_in_a_ba
     attend(chunk);
     for (int i = 0; i < q_len; ++i) ASSERT_EQ(bits_of(chunk, 0, i, 0), bits_of(all, 1, 300 - q_len + i, 0)) << q_len << ", query " << i;
   }
+}
+
+TYPED_TEST(hopper_prefill, gives_the_same_bits_in_pages) {
+  for (const int head_dim : {64, 192, 256})
+    for (const int page_len : {16, 48, 64, 512}) {
+      attention_shape shape{.sequences = {{70, 300}, {9, 33, 2}}, .num_heads = 2, .num_kv_heads = 2, .head_dim = head_dim, .value_dim = 40};
+      shape.causal = true;
+      attention_rig<TypeParam> packed(shape);
+      attend(packed);
+      shape.where = layout::pages, shape.page_len = page_len;
+      attention_rig<TypeParam> paged(shape);
+      attend(paged);
+      EXPECT_EQ(all_bits_of(paged), all_bits_of(packed)) << head_dim << ", pages of " << page_len;
+    }
 }
 
 TYPED_TEST(hopper_prefill, what_is_hidden_and_not_finite_reaches_nothing) {
@@ -184,7 +199,6 @@ TEST(attend_hopper, refuses_what_it_does_not_serve_and_launches_nothing) {
   };
   const auto nothing = [](auto&, auto&) {};
   const attention_shape shape{.sequences = {{4, 4}}};
-  refused({.sequences = {{4, 16}}, .where = layout::pages}, nothing);
   refused({.sequences = {{4, 4}}, .sinks = true}, nothing);
   refused({.sequences = {{4, 4}}, .mask_visible = true}, nothing);
   refused({.sequences = {{4, 4}}, .softcap = 3}, nothing);

@@ -3,6 +3,8 @@
 #pragma once
 #include <kernels/project.hpp>
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <limits>
 #include <random>
@@ -81,6 +83,21 @@ std::uint32_t bits_of(T x) {
     return std::bit_cast<std::uint32_t>(x);
   else
     return x.bits;
+}
+
+/// Every output, and that nothing was written beside them.
+template <class T, class Out>
+void expect_bits_of_the_contract(const projection_rig<T, Out>& rig) {
+  const rapt::index_t stride = rig.problem.y_stride;
+  for (rapt::index_t r = 0; r < rig.shape.rows; ++r)
+    for (rapt::index_t c = 0; c < stride; ++c) {
+      const Out got = rig.problem.y[r * stride + c];
+      if (c < rig.shape.out) {
+        ASSERT_EQ(bits_of(got), bits_of(rig.expected(static_cast<int>(r), static_cast<int>(c)))) << "row " << r << ", column " << c;
+      } else {
+        ASSERT_EQ(bits_of(got), bits_of(Out(rig.nan))) << "written beside row " << r;
+      }
+    }
 }
 
 }  // namespace rapt_test

@@ -11,6 +11,7 @@ using rapt::bf16;
 using rapt::f16;
 using rapt::kernels::project_kernel;
 using rapt_test::bits_of;
+using rapt_test::expect_bits_of_the_contract;
 using rapt_test::projection_rig;
 using rapt_test::projection_shape;
 
@@ -22,20 +23,6 @@ std::vector<project_kernel> kernels_for(int rows) {
   return all;
 }
 
-template <class T, class Out>
-void expect_bits_of_the_contract(const projection_rig<T, Out>& rig) {
-  const projection_shape& s = rig.shape;
-  const rapt::index_t stride = rig.problem.y_stride;
-  for (rapt::index_t r = 0; r < s.rows; ++r)
-    for (rapt::index_t c = 0; c < stride; ++c) {
-      const Out got = rig.problem.y[r * stride + c];
-      if (c < s.out) {
-        ASSERT_EQ(bits_of(got), bits_of(rig.expected(static_cast<int>(r), static_cast<int>(c)))) << "row " << r << ", column " << c;
-      } else {
-        ASSERT_EQ(bits_of(got), bits_of(Out(rig.nan))) << "written beside row " << r;
-      }
-    }
-}
 template <class T, class Out = T>
 void expect_bits_of_the_contract(const projection_shape& shape, project_kernel kernel) {
   SCOPED_TRACE("kernel " + std::to_string(static_cast<int>(kernel)) + ", " + std::to_string(shape.rows) + " x " + std::to_string(shape.in) + " x " +

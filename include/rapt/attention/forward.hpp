@@ -64,7 +64,6 @@ class forward_pipeline {
         x_kv_(x_kv),
         kind_(kind),
         accumulator_(accumulator_of(module.activations)),
-        bf16_pairs_(adds_bf16_pairs(module.config.numerics)),
         tensor_cores_(uses_tensor_cores(module.config.numerics)) {}
 
   /// first_row: of the batch, where the call is cut into chunks.
@@ -105,9 +104,7 @@ class forward_pipeline {
   bool streams() const { return kind_ == source_kind::append || kind_ == source_kind::step; }
 
   void project_inputs(workspace& scratch, const operand& x, const operand& x_kv, const operand& q, const operand& k, const operand& v) const {
-    project_params p;
-    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_;
-    p.x = x;
+    project_params p = projection_of(x);
     p.targets[p.num_targets++] = {m_.q, q};
     const auto add_kv = [&] {
       p.targets[p.num_targets++] = {first_columns(m_.k, k.heads * k.dim), k};
@@ -119,6 +116,13 @@ class forward_pipeline {
     p.x = x_kv, p.num_targets = 0;
     add_kv();
     Backend::project(ctx_, p, scratch);
+  }
+  project_params projection_of(const operand& x) const {
+    project_params p;
+    p.accumulator = accumulator_;
+    set_numerics(p, c_.numerics);
+    p.x = x;
+    return p;
   }
   static packed_matrix first_columns(packed_matrix all, index_t columns) {
     all.columns = columns;
@@ -180,7 +184,8 @@ class forward_pipeline {
     sequence_rows* const rows = rows_of_call(kv, x.batch, x.len, first_row);
     set_query_positions(kv, rows, x, first_row);
     attend_params p;
-    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_, p.wgmma = uses_wgmma(c_.numerics);
+    p.accumulator = accumulator_;
+    set_numerics(p, c_.numerics);
     p.q = q, p.out = attended, p.kv = kv.layout;
     if (options_.lse.present()) p.lse = batch_rows(options_.lse.get(), first_row, x.batch);
     p.sequences = rows, p.num_sequences = num_sequences(kv, x.batch);
@@ -217,9 +222,7 @@ class forward_pipeline {
   }
 
   void project_output(workspace& scratch, const operand& attended, const operand& x, const operand& y) const {
-    project_params p;
-    p.accumulator = accumulator_, p.bf16_pairs = bf16_pairs_, p.tensor_cores = tensor_cores_;
-    p.x = joined_heads(attended);
+    project_params p = projection_of(joined_heads(attended));
     p.targets[p.num_targets++] = {m_.out, y};
     if (options_.residual) p.residual = x;
     Backend::project(ctx_, p, scratch);
@@ -233,7 +236,7 @@ class forward_pipeline {
   const operand& x_kv_;
   source_kind kind_;
   dtype accumulator_;
-  bool bf16_pairs_, tensor_cores_;
+  bool tensor_cores_;
 };
 
 /// The whole call, chunk by chunk. With a measuring workspace nothing runs.

@@ -100,8 +100,7 @@ explanation explain(Context& ctx, const attention_config& config, const forward_
   p.out.dim = module.config.value_dim;
   p.kv = kv_layout(module.config, module.config.num_kv_heads, shape.page_len);
   p.num_kv_heads = module.config.num_kv_heads;
-  p.bf16_pairs = adds_bf16_pairs(module.config.numerics), p.tensor_cores = uses_tensor_cores(module.config.numerics);
-  p.wgmma = uses_wgmma(module.config.numerics);
+  set_numerics(p, module.config.numerics);
   p.window_left = module.config.window.left.value_or(no_window);
   p.window_right = module.config.causal ? 0 : module.config.window.right.value_or(no_window);
   p.sequences = rows.data(), p.num_sequences = shape.batch;

@@ -16,9 +16,12 @@ inline constexpr std::string_view cpu_bf16dot_v1 = "cpu-bf16dot-v1";
 /// Tensor cores of an NVIDIA device, by mma.sync on tiles of 64 keys: sm_80 to sm_89, and sm_90.
 inline constexpr std::string_view sm80_mma_v1 = "sm80-mma16816-k64-v1";
 inline constexpr std::string_view sm90_mma_v1 = "sm90-mma16816-k64-v1";
-/// By name: as sm90-mma16816-k64-v1, but many queries by Hopper's wgmma where the call allows it. Up to twice as fast; a query's bits then depend on
+/// By name: as sm90-mma16816-k64-v1, but many rows by Hopper's wgmma where the call allows it. Up to twice as fast; a query's bits then depend on
 /// whether it came with few others or with many, not on anything else.
 inline constexpr std::string_view sm90_wgmma_v1 = "sm90-wgmma-v1";
+/// By name, for float: as cpu-v1, but attention's products on tensor cores, by tf32 in three pieces.
+inline constexpr std::string_view sm80_3xtf32_v1 = "sm80-mma1688-3xtf32-v1";
+inline constexpr std::string_view sm90_3xtf32_v1 = "sm90-mma1688-3xtf32-v1";
 
 }  // namespace numerics_id
 
@@ -28,8 +31,11 @@ constexpr bool adds_bf16_pairs(std::string_view id) { return id == numerics_id::
 constexpr bool uses_tensor_cores(std::string_view id) {
   return id == numerics_id::sm80_mma_v1 || id == numerics_id::sm90_mma_v1 || id == numerics_id::sm90_wgmma_v1;
 }
-/// Whether many queries are attended by wgmma.
+/// Whether many rows are projected and attended by wgmma.
 constexpr bool uses_wgmma(std::string_view id) { return id == numerics_id::sm90_wgmma_v1; }
+
+/// Whether attention's products of floats run on tensor cores.
+constexpr bool uses_tf32(std::string_view id) { return id == numerics_id::sm80_3xtf32_v1 || id == numerics_id::sm90_3xtf32_v1; }
 
 /// Whether weights and attended rows are rounded to the type of the activations before products take them.
 constexpr bool takes_rounded_operands(std::string_view id) { return adds_bf16_pairs(id) || uses_tensor_cores(id); }
@@ -39,6 +45,13 @@ struct attention_types {
   dtype activations = dtype::f32, keys = dtype::f32;  ///< keys: of keys and values as kept
   index_t head_dim = 0, value_dim = 0;
 };
+
+/// Sets what parameters of an operation say of the id.
+template <class Params>
+constexpr void set_numerics(Params& p, std::string_view id) {
+  p.bf16_pairs = adds_bf16_pairs(id), p.tensor_cores = uses_tensor_cores(id), p.wgmma = uses_wgmma(id);
+  if constexpr (requires { p.tf32; }) p.tf32 = uses_tf32(id);
+}
 
 }  // namespace v0
 }  // namespace rapt

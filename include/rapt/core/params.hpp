@@ -108,6 +108,7 @@ struct attend_params {
   bool bf16_pairs = false;    ///< cpu-bf16dot-v1: scaled queries and probabilities are rounded to bf16; q, keys and values are bf16 or come from it
   bool tensor_cores = false;  ///< uses_tensor_cores: q, keys, values and out are f16, or bf16
   bool wgmma = false;         ///< uses_wgmma
+  bool tf32 = false;          ///< uses_tf32: accumulators are float
 };
 
 /// A matrix [depth, columns] as kernels read it: [ceil(columns / 16)][depth][16]. type is f32, f16 or bf16 with float accumulation, f64 with double.
@@ -133,6 +134,7 @@ struct project_params {
   operand residual;           ///< like targets[0].out; data null: none
   bool bf16_pairs = false;    ///< cpu-bf16dot-v1: x and weights are bf16
   bool tensor_cores = false;  ///< uses_tensor_cores: x and weights are f16, or bf16; out is float or that
+  bool wgmma = false;         ///< uses_wgmma
 };
 
 struct norm_params {
