@@ -18,7 +18,7 @@ namespace kernels {
 
 /// grid: tiles of rows, parts, KV heads, sequences, the first one fastest, all in x.
 template <exact_products Products, class A>
-RAPT_KERNEL(exact_threads, sizeof(A) == 4 ? 3 : 2)
+RAPT_KERNEL(exact_threads, (sizeof(A) == 4 && Products == exact_products::fma ? 3 : 2))
 exact_attend(exact_attention_problem<A> p, exact_constants<A> c, exact_split split, exact_workspace<A> workspace, int num_tiles) {
   unsigned block = simt::block_idx().x;
   const auto next = [&](int count) {

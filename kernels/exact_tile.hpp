@@ -149,9 +149,11 @@ class exact_tile {
   /// f(row, column, number of the value among the thread's eight) for the thread's values of a block of columns.
   template <class F>
   RAPT_DEVICE void for_own_values(int column, F f) {
-    RAPT_UNROLL for (int i = 0; i < values_of_thread; ++i) {
-      const int r = row_of_value(i), c = column + column_of_value(i);
-      if (r < num_rows_ && m.rows[r].merge.way != merge_way::skip && c < p_.value_dim) f(r, c, i);
+    constexpr int per_row = storage::by_tf32 ? 1 : exact_quad;  // neighbours in one row
+    RAPT_UNROLL for (int i = 0; i < values_of_thread; i += per_row) {
+      const int r = row_of_value(i);
+      if (r >= num_rows_ || m.rows[r].merge.way == merge_way::skip) continue;
+      RAPT_UNROLL for (int q = 0; q < per_row; ++q) if (const int c = column + column_of_value(i + q); c < p_.value_dim) f(r, c, i + q);
     }
   }
 
