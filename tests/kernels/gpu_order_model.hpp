@@ -144,19 +144,15 @@ class gpu_order_model {
 
   static std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
+  /// The side with the larger base has scale 1 and is added to; one whose scores are all -inf has scale 0, and what it has seen stays.
   static void merge(state& into, const state& from) {
-    if (from.max == none) return;
-    if (into.max == none) {
-      into = from;
-      return;
-    }
-    const bool from_is_high = from.max > into.max;
-    const state &high = from_is_high ? from : into, &low = from_is_high ? into : from;
-    const float scale = rapt::simt::exp2_approx(low.max - high.max);
-    state merged = high;
-    merged.sum = std::fma(low.sum, scale, high.sum);
-    for (std::size_t d = 0; d < merged.acc.size(); ++d) merged.acc[d] = std::fma(low.acc[d], scale, high.acc[d]);
-    into = merged;
+    const bool nan = std::isnan(into.max) || std::isnan(from.max);
+    const float high = nan ? std::numeric_limits<float>::quiet_NaN() : std::max(into.max, from.max), base = high == none ? 0.0f : high;
+    const float scale_into = rapt::simt::exp2_approx(into.max - base), scale_from = rapt::simt::exp2_approx(from.max - base);
+    const auto merged = [&](float x, float y) { return scale_into < 1.0f ? std::fma(x, scale_into, y) : std::fma(y, scale_from, x); };
+    into.max = high;
+    into.sum = merged(into.sum, from.sum);
+    for (std::size_t d = 0; d < into.acc.size(); ++d) into.acc[d] = merged(into.acc[d], from.acc[d]);
   }
 
   const attention_rig<T>& rig_;

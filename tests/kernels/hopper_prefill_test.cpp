@@ -99,9 +99,9 @@ TYPED_TEST(hopper_prefill, gives_a_row_the_same_bits_alone_in_chunks_and_in_a_ba
 }
 
 TYPED_TEST(hopper_prefill, gives_the_same_bits_in_pages) {
-  for (const int head_dim : {64, 192, 256})
-    for (const int page_len : {16, 48, 64, 512}) {
-      attention_shape shape{.sequences = {{70, 300}, {9, 33, 2}}, .num_heads = 2, .num_kv_heads = 2, .head_dim = head_dim, .value_dim = 40};
+  for (const int head_dim : {64, 192})
+    for (const int page_len : {16, 48, 512}) {
+      attention_shape shape{.sequences = {{70, 300}, {9, 33, 2}}, .num_heads = 2, .num_kv_heads = 1, .head_dim = head_dim, .value_dim = 40};
       shape.causal = true;
       attention_rig<TypeParam> packed(shape);
       attend(packed);
