@@ -20,8 +20,8 @@ struct tensor_rows {
 /// bytes.
 template <class T>
 bool serves_hopper(const attention_problem<T>& p) {
-  return !changes_scores(p) && ranges_decide(p) && p.sink_logits_log2 == nullptr && is_by_chunks(p.q, p.head_dim) &&
-         is_by_chunks(p.k, p.head_dim) && is_by_chunks(p.v, p.value_dim) && is_by_chunks(p.out, p.value_dim);
+  return !changes_scores(p) && ranges_decide(p) && p.sink_logits_log2 == nullptr && is_by_chunks(p.q, p.head_dim) && is_by_chunks(p.k, p.head_dim) &&
+         is_by_chunks(p.v, p.value_dim) && is_by_chunks(p.out, p.value_dim);
 }
 
 /// Tiles of `box_rows` rows and 64 elements: [outer][head][row][element].

@@ -8,8 +8,9 @@ namespace rapt {
 inline namespace v0 {
 namespace kernels {
 
-#define RAPT_EXACT_ATTEND(products, A) \
-  template __global__ void exact_attend<exact_products::products>(exact_attention_problem<A>, exact_constants<A>, exact_split, exact_workspace<A>, int)
+#define RAPT_EXACT_ATTEND(products, A)                                                                                                             \
+  template __global__ void exact_attend<exact_products::products>(exact_attention_problem<A>, exact_constants<A>, exact_split, exact_workspace<A>, \
+                                                                  int)
 RAPT_EXACT_ATTEND(fma, float);
 RAPT_EXACT_ATTEND(tf32, float);
 RAPT_EXACT_ATTEND(fma, double);

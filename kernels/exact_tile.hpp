@@ -57,11 +57,12 @@ struct alignas(16) exact_storage {
   // Lanes of two rows in different banks; by tf32 four elements of each of eight.
   static constexpr int score_stride = exact_segment + (by_tf32 ? 4 : 16), query_stride = exact_block + (by_tf32 ? 4 : 0);
   static constexpr int column_stride = exact_columns + (by_tf32 ? 8 : 0);  // eight columns of each of four keys
+  static constexpr int tile_len = std::max(dims * key_stride, keys * column_stride);
   static_assert(exact_block % dims == 0 && dims % (by_tf32 ? 8 : exact_quad) == 0 && keys % 8 == 0);
 
   A scores[exact_rows * score_stride];  ///< then weights
   A queries[exact_rows * query_stride];
-  A tile[std::max(dims * key_stride, keys * column_stride)];
+  A tile[tile_len];
   key_place places[exact_segment];
   exact_row<A> rows[exact_rows];
 };
@@ -375,17 +376,18 @@ class exact_tile {
         const A weight = m.scores[lane_ / 4 * storage::score_stride + first + j + lane_ % 4 + e * 4];
         return weight < A{0} ? A{0} : weight;
       });
-      RAPT_UNROLL for (int t = 0; t < values_of_thread / 4; ++t) acc.of[t].add(tf32_rows([&](int e) {
-        const A value = m.tile[(j + lane_ % 4 + e / 2 * 4) * storage::column_stride + column_of_value(t * 4) + e % 2 * 8];
-        const bool is_finite = tf32_parts::is_finite(value);
-        finite = finite && is_finite;
-        return is_finite ? value : A{0};
-      }), weights);
+      RAPT_UNROLL for (int t = 0; t < values_of_thread / 4; ++t) acc.of[t].add(
+          tf32_rows([&](int e) {
+            const A value = m.tile[(j + lane_ % 4 + e / 2 * 4) * storage::column_stride + column_of_value(t * 4) + e % 2 * 8];
+            const bool is_finite = tf32_parts::is_finite(value);
+            finite = finite && is_finite;
+            return is_finite ? value : A{0};
+          }),
+          weights);
     }
     if (simt::ballot(!finite) == 0) return;
     // 0 times NaN is NaN on a tensor core, so a row that does not see such a value must not meet it.
-    for (int j = 0; j < num_keys; ++j)
-      RAPT_UNROLL for (int i = 0; i < values_of_thread; ++i) {
+    for (int j = 0; j < num_keys; ++j) RAPT_UNROLL for (int i = 0; i < values_of_thread; ++i) {
         const bool sees = m.scores[row_of_value(i) * storage::score_stride + first + j] >= A{0};
         acc.nan[i] = acc.nan[i] || (sees && !tf32_parts::is_finite(m.tile[j * storage::column_stride + column_of_value(i)]));
       }

@@ -21,8 +21,8 @@ RAPT_HOPPER_PREFILL(bf16, 128);
 RAPT_HOPPER_PREFILL(bf16, 192);
 RAPT_HOPPER_PREFILL(bf16, 256);
 
-#define RAPT_HOPPER_PROJECT(type, out, columns)                                                                               \
-  template __global__ void hopper_project<hopper_projection_shape<type, columns>, out>(                                       \
+#define RAPT_HOPPER_PROJECT(type, out, columns)                                         \
+  template __global__ void hopper_project<hopper_projection_shape<type, columns>, out>( \
       projection<type, out>, const __grid_constant__ simt::tensor_map, const __grid_constant__ simt::tensor_map)
 RAPT_HOPPER_PROJECT(f16, f16, 64);
 RAPT_HOPPER_PROJECT(f16, f16, 128);

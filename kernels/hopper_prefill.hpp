@@ -7,8 +7,8 @@
 //   registers     the row's sums [64, HeadDim], the tile's scores [64, Keys], the weights' fragments of the tile before
 // A tile of keys (128, 112 or 80 by index, as HeadDim has it) is folded with a running maximum, ascending; there are no segments. So bits of a row
 // are a function of the keys that it sees and of HeadDim; tiles of queries, blocks, chunks and batch do not change them. It knows ranges of keys
-// (causal, window, lengths), rows of whole 16 bytes, keys at strides or in pages; all else is attend_prefill's. Bound: 2 * (head_dim + value_dim) flops for each
-// visible score. Test: tests/kernels/hopper_prefill_test.cpp. Bench: bench/gpu/run.sh. Figures: docs/kernels.md.
+// (causal, window, lengths), rows of whole 16 bytes, keys at strides or in pages; all else is attend_prefill's. Bound: 2 * (head_dim + value_dim)
+// flops for each visible score. Test: tests/kernels/hopper_prefill_test.cpp. Bench: bench/gpu/run.sh. Figures: docs/kernels.md.
 #pragma once
 #include <kernels/hopper_producer.hpp>
 #include <kernels/hopper_values.hpp>

@@ -53,7 +53,8 @@ RAPT_DEVICE int num_steps_of(const projection<T, Out>& p) {
 
 /// Operands of all steps of all tiles. One thread calls it.
 template <class Shape, class T, class Out>
-RAPT_DEVICE void copy_operands(hopper_projection_storage<Shape>& s, const projection<T, Out>& p, const simt::tensor_map& x, const simt::tensor_map& w) {
+RAPT_DEVICE void copy_operands(hopper_projection_storage<Shape>& s, const projection<T, Out>& p, const simt::tensor_map& x,
+                               const simt::tensor_map& w) {
   unsigned n = 0;
   for_each_own_tile<Shape>(p, [&](tile_place place) {
     RAPT_NO_UNROLL for (int step = 0; step < num_steps_of<Shape>(p); ++step) {
@@ -174,8 +175,7 @@ template <class T, class Out>
 void project_hopper(const projection<T, Out>& p, unsigned max_blocks, simt::stream stream) {
   raise_if(check_projection(p));
   if (p.rows == 0 || p.out == 0) return;
-  if (!serves_hopper(p))
-    raise(errc::config, "project_hopper: up to 64 rows, no inputs, and rows of no whole 16 bytes are what project serves");
+  if (!serves_hopper(p)) raise(errc::config, "project_hopper: up to 64 rows, no inputs, and rows of no whole 16 bytes are what project serves");
   if (max_blocks == 0) raise(errc::shape, "project_hopper: at least one block is needed");
   const auto map_of = [&](const T* data, index_t stride, int rows, int box_rows) {
     simt::tensor_map map;

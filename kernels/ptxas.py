@@ -52,7 +52,8 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         compiled = list(pool.map(lambda unit: compile_kernels(nvcc, root, *unit), units))
     found = sorted(line for (output, _), (_, architecture) in zip(compiled, units) for line in lines_of(output, architecture))
-    megabytes = {architecture: sum(size for (_, size), unit in zip(compiled, units) if unit[1] == architecture) / 1e6 for architecture in ARCHITECTURES}
+    sizes = [(architecture, size) for (_, size), (_, architecture) in zip(compiled, units)]
+    megabytes = {name: sum(size for architecture, size in sizes if architecture == name) / 1e6 for name in ARCHITECTURES}
     print(", ".join(f"sm_{architecture}: {size:.1f} MB of code" for architecture, size in megabytes.items()))
     if verb == "write":
         table.write_text("\n".join(found) + "\n")

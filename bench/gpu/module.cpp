@@ -1,8 +1,8 @@
 // The module on a device: float and double against the CPU's bits, what a step gives the stream, and how long a step takes.
 //
 // usage: module RESULT.json     exit status 1 where a bit differs, or a step holds anything but kernels
-#include <bench/gpu/activity.hpp>
 #include <cuda_runtime.h>
+#include <bench/gpu/activity.hpp>
 #include <rapt/cuda.hpp>
 
 #include <algorithm>

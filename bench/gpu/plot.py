@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
 
-COLORS = {"rapt, wgmma": "C0", "rapt, mma.sync": "C1", "cuDNN": "C2", "FlashAttention-2": "C7", "rapt": "C0", "cuBLASLt": "C2", "rapt, pages of 64": "C1"}
+COLORS = {"rapt": "C0", "rapt, wgmma": "C0", "rapt, mma.sync": "C1", "rapt, pages of 64": "C1", "cuDNN": "C2", "cuBLASLt": "C2", "FlashAttention-2": "C7"}
 
 
 def bars(ax, labels, series, ylabel, limit=None):
@@ -59,7 +59,8 @@ def plot_decode(result, path):
     fig, ax = plt.subplots(figsize=(13, 5))
     names = {"rapt": "rapt_us", "rapt, pages of 64": "rapt_pages_us", "cuDNN": "cudnn_us", "FlashAttention-2": "flash_us"}
     rates = {name: [r["megabytes"] / r[key] * 1e3 if r.get(key) else None for r in rows] for name, key in names.items()}
-    bars(ax, [f"d {r['head_dim']}\n{r['batch']} x {r['kv_len']:,}" for r in rows], rates, "GB/s of keys and values", ("copy", result["limits"]["copy_gbps"]))
+    labels = [f"d {r['head_dim']}\n{r['batch']} x {r['kv_len']:,}" for r in rows]
+    bars(ax, labels, rates, "GB/s of keys and values", ("copy", result["limits"]["copy_gbps"]))
     ax.legend()
     ax.set_title(f"Decode, bf16, 32 heads, 8 KV heads ({result['device']}, {result['date']})")
     fig.tight_layout()
@@ -88,7 +89,8 @@ def plot_projections(result, path):
 
 def main():
     prefix = sys.argv[1]
-    for source, picture, plot in (("attention", "prefill", plot_prefill), ("decode", "decode", plot_decode), ("projections", "projections", plot_projections)):
+    plots = {"attention": ("prefill", plot_prefill), "decode": ("decode", plot_decode), "projections": ("projections", plot_projections)}
+    for source, (picture, plot) in plots.items():
         path = pathlib.Path(f"{prefix}-{source}.json")
         if path.exists():
             plot(json.loads(path.read_text()), f"{prefix}-{picture}.png")

@@ -111,7 +111,8 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
 
 std::string backend::describe_attend(context&, const attend_params& params) {
   if (!params.tensor_cores) {
-    const std::string sums = params.tf32 ? "tensor cores by tf32 in three pieces" : std::string(name_of(params.accumulator)) + " sums in the CPU's order";
+    const std::string sums =
+        params.tf32 ? "tensor cores by tf32 in three pieces" : std::string(name_of(params.accumulator)) + " sums in the CPU's order";
     return "tiles of 8 rows, keys divided by segments, " + sums;
   }
   const char* const by =

@@ -30,8 +30,7 @@ struct linear {
     for (index_t r = 0; r < rows; ++r) {
       const auto at = static_cast<std::size_t>(r);
       y.push_back(projected<A>(x.data(), &weights[static_cast<std::size_t>(r * depth)], 1, depth,
-                               bias.empty() ? std::nullopt : std::optional(bias[at]), residual ? std::optional((*residual)[at]) : std::nullopt,
-                               how));
+                               bias.empty() ? std::nullopt : std::optional(bias[at]), residual ? std::optional((*residual)[at]) : std::nullopt, how));
     }
     return y;
   }
@@ -101,8 +100,8 @@ class module_model {
                             (c_.window.right && t.position > position + *c_.window.right);
         A u = minus_infinity<A>;
         if (!hidden)
-          u = biased_score(blocked_dot(scaled.data(), 1, t.k.data() + kv_head * c_.head_dim, 1, c_.head_dim, score_block_dims, how_), terms,
-                           position, t.position, std::optional<A>());
+          u = biased_score(blocked_dot(scaled.data(), 1, t.k.data() + kv_head * c_.head_dim, 1, c_.head_dim, score_block_dims, how_), terms, position,
+                           t.position, std::optional<A>());
         scores.push_back(u);
       }
       const auto value = [&](index_t j, index_t d) {

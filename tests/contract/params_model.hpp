@@ -72,8 +72,8 @@ void model_project(const rapt::project_params& p) {
         std::optional<A> bias, residual;
         if (w.bias != nullptr) bias = static_cast<const A*>(w.bias)[c];
         if (p.residual.data != nullptr) residual = element<A>(p.residual, row, c / p.residual.dim, c % p.residual.dim);
-        set_element<A>(out, row, c / out.dim, c % out.dim, projected<A>(x.data(), column.data(), 1, w.depth, bias, residual,
-                                                                             p.bf16_pairs ? products::bf16_pairs : products::fma));
+        set_element<A>(out, row, c / out.dim, c % out.dim,
+                       projected<A>(x.data(), column.data(), 1, w.depth, bias, residual, p.bf16_pairs ? products::bf16_pairs : products::fma));
       }
     }
   }

@@ -1,7 +1,7 @@
 // The numeric contract "cpu-v1", and "cpu-bf16dot-v1" and "..-3xtf32-v1" where `products` says so, as plain scalar code, one value at a time: what
 // every kernel has to reproduce to the last bit. Written from the contract's text and without the kernels; only exp2, tanh, log and sincos are the
-// library's own, which tests/math holds to their bounds, and a tensor core's sum of products is the emulator's. A is the accumulator, float or double.
-// Compiled with -ffp-contract=off.
+// library's own, which tests/math holds to their bounds, and a tensor core's sum of products is the emulator's. A is the accumulator, float or
+// double. Compiled with -ffp-contract=off.
 #pragma once
 #include <contract/storage_model.hpp>
 #include <kernels/simt/tensor_core.hpp>
@@ -92,7 +92,8 @@ A blocked_dot(const A* a, index_t a_stride, const A* b, index_t b_stride, index_
       for (index_t i = first; i < end; i += 8) {
         std::array<float, 8> of_a{}, of_b{};
         for (index_t j = i; j < end && j < i + 8; ++j)
-          of_a[static_cast<std::size_t>(j - i)] = static_cast<float>(a[j * a_stride]), of_b[static_cast<std::size_t>(j - i)] = static_cast<float>(b[j * b_stride]);
+          of_a[static_cast<std::size_t>(j - i)] = static_cast<float>(a[j * a_stride]),
+                                            of_b[static_cast<std::size_t>(j - i)] = static_cast<float>(b[j * b_stride]);
         eights.add(of_a, of_b);
       }
       chain = static_cast<A>(eights.total());
@@ -222,7 +223,8 @@ struct state {
 /// Keys first .. first + scores.size() of one segment; a hidden key's score is -inf and its value is not read.
 /// value(j, d) is dimension d of key j's value.
 template <class A, class Value>
-state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value_dim, Value value, const dropout& drop, products how = products::fma) {
+state<A> fold_segment(const std::vector<A>& scores, index_t first, index_t value_dim, Value value, const dropout& drop,
+                      products how = products::fma) {
   state<A> s;
   s.acc.assign(static_cast<std::size_t>(value_dim), A{0});
   bool any_nan = false;

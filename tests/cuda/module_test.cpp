@@ -24,13 +24,14 @@ TEST(cuda_module, says_what_it_computes) {
   EXPECT_EQ(e.backend, "cuda");
   EXPECT_EQ(e.instruction_set, "sm_90, 4 multiprocessors");
   EXPECT_EQ(e.attention_kernel, "keys split by segments of 512, tensor cores by mma.sync, keys and values bf16");
-  EXPECT_EQ(error_of([&] {
-              rapt::attention_config other = r.config;
-              other.numerics = "cpu-bf16dot-v1";
-              rapt::multi_head_attention<bf16, rapt::cuda::backend>(r.ctx, other, r.weights.views);
-            }),
-            "attention_config: numerics is cpu-bf16dot-v1; for activations of bf16, keys and values of bf16, head_dim 24 and value_dim 24 this device "
-            "has cpu-v1, sm90-mma16816-k64-v1 and sm90-wgmma-v1");
+  EXPECT_EQ(
+      error_of([&] {
+        rapt::attention_config other = r.config;
+        other.numerics = "cpu-bf16dot-v1";
+        rapt::multi_head_attention<bf16, rapt::cuda::backend>(r.ctx, other, r.weights.views);
+      }),
+      "attention_config: numerics is cpu-bf16dot-v1; for activations of bf16, keys and values of bf16, head_dim 24 and value_dim 24 this device "
+      "has cpu-v1, sm90-mma16816-k64-v1 and sm90-wgmma-v1");
 }
 
 TEST(cuda_module, agrees_with_the_cpu_to_rounding_and_with_itself_to_the_bit) {
@@ -150,8 +151,13 @@ TEST(cuda_module, floats_by_tf32_by_name_are_near_the_cpu_s_and_have_the_same_bi
   rapt::cpu::context cpu({.num_threads = 1});
   rapt::cuda::context device;
   contract::random_source random{11};
-  rapt::attention_config config = rapt::resolve(
-      {.model_dim = dim, .num_heads = 4, .num_kv_heads = 2, .head_dim = 20, .causal = true, .rope = rapt::rope_config{}, .kv_dtype = rapt::dtype::f32});
+  rapt::attention_config config = rapt::resolve({.model_dim = dim,
+                                                 .num_heads = 4,
+                                                 .num_kv_heads = 2,
+                                                 .head_dim = 20,
+                                                 .causal = true,
+                                                 .rope = rapt::rope_config{},
+                                                 .kv_dtype = rapt::dtype::f32});
   const contract::random_weights weights = contract::make_weights(random, config, rapt::dtype::f32);
   const std::vector<float> x = contract::random_values<float>(random, len * dim, 2);
   const std::vector<float> of_cpu = streamed<float, rapt::cpu::backend>(cpu, config, weights, x, len);
