@@ -21,26 +21,20 @@ struct tf32_parts {
 };
 
 /// Fragments of both parts. element(i): register i's.
-struct tf32_rows {
-  simt::mma_a_tf32 first, rest;
+template <class Fragment>
+struct tf32_fragments {
+  Fragment first, rest;
+
   template <class Element>
-  RAPT_DEVICE explicit tf32_rows(Element element) {
-    RAPT_UNROLL for (int i = 0; i < 4; ++i) {
-      const tf32_parts parts(element(i));
+  RAPT_DEVICE explicit tf32_fragments(Element element) {
+    RAPT_UNROLL for (unsigned i = 0; i < sizeof(Fragment) / sizeof(std::uint32_t); ++i) {
+      const tf32_parts parts(element(static_cast<int>(i)));
       first.registers[i] = parts.first, rest.registers[i] = parts.rest;
     }
   }
 };
-struct tf32_columns {
-  simt::mma_b_tf32 first, rest;
-  template <class Element>
-  RAPT_DEVICE explicit tf32_columns(Element element) {
-    RAPT_UNROLL for (int i = 0; i < 2; ++i) {
-      const tf32_parts parts(element(i));
-      first.registers[i] = parts.first, rest.registers[i] = parts.rest;
-    }
-  }
-};
+using tf32_rows = tf32_fragments<simt::mma_a_tf32>;
+using tf32_columns = tf32_fragments<simt::mma_b_tf32>;
 
 /// Sums [16, 8]: of first parts, and of the rest, which are small and so lose less apart.
 struct tf32_sums {

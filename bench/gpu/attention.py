@@ -6,12 +6,14 @@ usage: attention.py LIBRARY OUT.json     LIBRARY is bench/gpu/kernels_api.cu, co
 import ctypes
 import datetime
 import json
-import statistics
 import sys
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend
+
+import where
+from where import DEVICE, milliseconds, scaled, some
 
 
 NO_WINDOW = -1
@@ -40,7 +42,7 @@ def tensor_call(x, strides=None):
 def lengths_on_device(q_len, kv_lens, first_keys=None):
     """kernels::sequence for each of a batch: first_row, q_len, kv_len, first_position, first_key, first_masked_key, mask_offset (two words)."""
     rows = [[0, q_len, kv_len, kv_len - q_len, first_keys[i] if first_keys else 0, 0, 0, 0] for i, kv_len in enumerate(kv_lens)]
-    return torch.tensor(rows, dtype=torch.int32, device="cuda")
+    return torch.tensor(rows, dtype=torch.int32, device=DEVICE)
 
 
 class Paged:
@@ -50,8 +52,8 @@ class Paged:
         batch, kv_len, heads, head_dim = k.shape
         value_dim, per_sequence = v.shape[3], (kv_len + page_len - 1) // page_len
         self.page_len, self.first_keys = page_len, [i * per_sequence for i in range(batch)]
-        self.table = torch.randperm(batch * per_sequence, device="cuda").to(torch.int32)
-        self.storage = torch.full((batch * per_sequence, heads, page_len * (head_dim + value_dim)), float("nan"), dtype=k.dtype, device="cuda")
+        self.table = torch.randperm(batch * per_sequence, device=DEVICE).to(torch.int32)
+        self.storage = torch.full((batch * per_sequence, heads, page_len * (head_dim + value_dim)), float("nan"), dtype=k.dtype, device=DEVICE)
         for x, first, dim in ((k, 0, head_dim), (v, page_len * head_dim, value_dim)):
             padded = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, per_sequence * page_len - kv_len), value=float("nan"))
             pages = padded.reshape(batch * per_sequence, page_len, heads, dim).transpose(1, 2).reshape(batch * per_sequence, heads, page_len * dim)
@@ -66,9 +68,9 @@ class Kernels:
         self.library = ctypes.CDLL(path)
         self.library.last_error.restype = ctypes.c_char_p
         self.library.prefill_bytes.restype = ctypes.c_ulonglong
-        self.multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
-        self.workspace = torch.empty(1, dtype=torch.uint8, device="cuda")
-        self.counter = torch.zeros(1, dtype=torch.int32, device="cuda")
+        self.multiprocessors = where.multiprocessors()
+        self.workspace = torch.empty(1, dtype=torch.uint8, device=DEVICE)
+        self.counter = torch.zeros(1, dtype=torch.int32, device=DEVICE)
         self.has_hopper = hasattr(self.library, "run_hopper")
 
     def check(self, status):
@@ -103,8 +105,8 @@ class Kernels:
         num_blocks = num_blocks or self.multiprocessors * self.library.prefill_blocks(ctypes.byref(call))
         bytes_needed = self.library.prefill_bytes(ctypes.byref(call), num_blocks)
         if self.workspace.numel() < bytes_needed:
-            self.workspace = torch.empty(bytes_needed, dtype=torch.uint8, device="cuda")
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+            self.workspace = torch.empty(bytes_needed, dtype=torch.uint8, device=DEVICE)
+        stream = where.stream()
         self.check(self.library.run_prefill(ctypes.byref(call), ctypes.c_void_p(self.workspace.data_ptr()), ctypes.c_void_p(self.counter.data_ptr()),
                                             num_blocks, stream))
 
@@ -115,32 +117,32 @@ class Kernels:
 
     def launch_hopper(self, call, q_rows, kv_rows, num_blocks=None):
         """Rows are those of one sequence of the batch, or of one page."""
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        stream = where.stream()
         self.check(self.library.run_hopper(ctypes.byref(call), ctypes.c_longlong(q_rows), ctypes.c_longlong(kv_rows),
                                            ctypes.c_void_p(self.counter.data_ptr()), num_blocks or self.multiprocessors, stream))
 
     def exact(self, q, k, v, causal, lse=None, **options):
-        out = torch.full((*q.shape[:3], v.shape[3]), float("nan"), dtype=torch.float64, device="cuda")
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        out = torch.full((*q.shape[:3], v.shape[3]), float("nan"), dtype=torch.float64, device=DEVICE)
+        stream = where.stream()
         call = self.call(q, k, v, out, causal, lse=lse, **options)
         self.check(self.library.run_naive(ctypes.byref(call), stream))
         return out
 
     def repeat(self, x, out, group_size):
         row_bytes = x.shape[-1] * x.element_size()
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        stream = where.stream()
         self.check(self.library.run_repeat(ctypes.c_void_p(x.data_ptr()), ctypes.c_void_p(out.data_ptr()), ctypes.c_longlong(x.numel() // x.shape[-1]),
                                            ctypes.c_longlong(row_bytes), group_size, stream))
         return out
 
 
 def tensors(batch, q_len, kv_len, num_heads, num_kv_heads, head_dim, dtype, value_dim=None):
-    shape = lambda length, heads, dim: torch.randn(batch, length, heads, dim, device="cuda").to(dtype)
+    shape = lambda length, heads, dim: torch.randn(batch, length, heads, dim, device=DEVICE).to(dtype)
     return shape(q_len, num_heads, head_dim), shape(kv_len, num_kv_heads, head_dim), shape(kv_len, num_kv_heads, value_dim or head_dim)
 
 
 def sdpa(backend, q, k, v, causal):
-    with sdpa_kernel(backend):
+    with where.backend(backend):
         return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=causal,
                                               enable_gqa=q.shape[2] != k.shape[2]).transpose(1, 2)
 
@@ -157,8 +159,8 @@ def serves_hopper(kernels, head_dim, value_dim):
     return kernels.has_hopper and head_dim % 8 == 0 and value_dim % 8 == 0
 
 
-SHAPES = ((2, 1000, 1000, 4, 2), (1, 333, 2049, 2, 1), (1, 129, 8800, 2, 2), (1, 40, 17000, 1, 1))
-WIDTHS = ((64, 64), (128, 128), (96, 96), (192, 192), (256, 256), (192, 128), (80, 80), (72, 33))
+SHAPES = some(((2, 1000, 1000, 4, 2), (1, 333, 2049, 2, 1), (1, 129, 8800, 2, 2), (1, 40, 17000, 1, 1)), ((2, 50, 90, 2, 1),))
+WIDTHS = some(((64, 64), (128, 128), (96, 96), (192, 192), (256, 256), (192, 128), (80, 80), (72, 33)), ((64, 64), (72, 33)))
 
 
 def correctness(kernels):
@@ -170,8 +172,8 @@ def correctness(kernels):
                 for batch, q_len, kv_len, heads, kv_heads in SHAPES if head_dim in (64, 128) else SHAPES[:2]:
                     q, k, v = tensors(batch, q_len, kv_len, heads, kv_heads, head_dim, dtype, value_dim)
                     out_shape = (batch, q_len, heads, value_dim)
-                    poisoned = lambda: torch.full(out_shape, float("nan"), dtype=dtype, device="cuda")
-                    lse, exact_lse = (torch.empty(batch, heads, q_len, device="cuda") for _ in range(2))
+                    poisoned = lambda: torch.full(out_shape, float("nan"), dtype=dtype, device=DEVICE)
+                    lse, exact_lse = (torch.empty(batch, heads, q_len, device=DEVICE) for _ in range(2))
                     exact = kernels.exact(q, k, v, causal, lse=exact_lse)
                     ours = kernels.prefill(q, k, v, poisoned(), causal, lse=lse)
                     row = {"dtype": str(dtype), "head_dim": head_dim, "value_dim": value_dim, "causal": causal, "q_len": q_len, "kv_len": kv_len,
@@ -193,7 +195,7 @@ def correctness(kernels):
                     row["same_bits_in_chunks"] = same_bits(last, ours[:, cut:].contiguous())
                     in_pages = lambda n: kernels.prefill(q, k, v, poisoned(), causal, pages=Paged(k, v, n))
                     row["same_bits_in_pages"] = same_bits(ours, in_pages(16)) and same_bits(ours, in_pages(80))
-                    visible = torch.ones(q_len, kv_len, dtype=torch.bool, device="cuda").tril(kv_len - q_len).expand(heads, q_len, kv_len)
+                    visible = torch.ones(q_len, kv_len, dtype=torch.bool, device=DEVICE).tril(kv_len - q_len).expand(heads, q_len, kv_len)
                     if causal:
                         row["same_bits_by_a_mask"] = same_bits(ours, kernels.prefill(q, k, v, poisoned(), False, visible=visible))
                     rows.append(row)
@@ -201,7 +203,7 @@ def correctness(kernels):
                     if not (max(row["error"], row.get("error_hopper", 0)) < limit and max(row["lse_error"], row.get("lse_error_hopper", 0)) < 1e-3 and all(x for name, x in row.items() if name.startswith("same_bits"))):
                         raise RuntimeError(f"wrong: {row}")
     for options in ({"softcap": 2.5}, {"window_left": 300}, {"softcap": 4.0, "window_left": 99}):
-        q, k, v = tensors(2, 500, 900, 4, 2, 128, torch.float16)
+        q, k, v = tensors(2, *some((500, 900), (5, 90)), 4, 2, 128, torch.float16)
         ours, exact = kernels.prefill(q, k, v, torch.empty_like(q), True, **options), kernels.exact(q, k, v, True, **options)
         rows.append({"error": relative_error(ours, exact), **options})
         if not rows[-1]["error"] < 1e-3:
@@ -211,39 +213,19 @@ def correctness(kernels):
         for bad in (float("nan"), float("inf")):
             q, k, v = tensors(1, 200, 200, 1, 1, head_dim, torch.bfloat16)
             clean = run(q, k, v, torch.empty_like(q), True)
-            for key in range(64, 200):
+            for key in some(range(64, 200), (64, 199)):
                 poisoned = v.clone()
                 poisoned[0, key, 0, key % head_dim] = bad
                 out = run(q, k, poisoned, torch.empty_like(q), True)
                 if not same_bits(out[:, :key].contiguous(), clean[:, :key].contiguous()) or out[0, key:, 0, key % head_dim].isfinite().any():
                     raise RuntimeError(f"{bad} in the values of key {key} is seen wrongly")
     # The last has more than 2^31 elements.
-    for dtype, tokens, head_dim in ((torch.bfloat16, 50, 128), (torch.float32, 50, 65), (torch.uint8, 50, 33), (torch.uint8, 1 << 22, 129)):
-        x = torch.randint(0, 100, (3, tokens, 2, head_dim), device="cuda", dtype=torch.uint8).to(dtype)
-        if not torch.equal(kernels.repeat(x, torch.empty(3, tokens, 6, head_dim, device="cuda", dtype=dtype), 3), x.repeat_interleave(3, dim=2)):
+    for dtype, tokens, head_dim in ((torch.bfloat16, 50, 128), (torch.float32, 50, 65), (torch.uint8, 50, 33), (torch.uint8, scaled(1 << 22), 129)):
+        x = torch.randint(0, 100, (3, tokens, 2, head_dim), device=DEVICE, dtype=torch.uint8).to(dtype)
+        if not torch.equal(kernels.repeat(x, torch.empty(3, tokens, 6, head_dim, device=DEVICE, dtype=dtype), 3), x.repeat_interleave(3, dim=2)):
             raise RuntimeError("repeat is wrong")
         del x
     return rows
-
-
-def milliseconds(run, repetitions=30):
-    """Median over launches timed one by one."""
-    for _ in range(5):
-        run()
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repetitions)]
-    for begin, end in events:
-        begin.record()
-        run()
-        end.record()
-    torch.cuda.synchronize()
-    return statistics.median(begin.elapsed_time(end) for begin, end in events)
-
-
-def limits():
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    x = torch.randn(1 << 30, device="cuda")
-    y = torch.empty_like(x)
-    return {"matmul_tflops": 2 * 8192**3 / milliseconds(lambda: a @ b) / 1e9, "copy_gbps": 2 * x.numel() * 4 / milliseconds(lambda: y.copy_(x)) / 1e6}
 
 
 def or_none(run):
@@ -255,9 +237,9 @@ def or_none(run):
 
 
 def prefill_row(kernels, dtype, head_dim, batch, length, heads, kv_heads, causal, value_dim=None, page_len=0, **options):
-    value_dim = value_dim or head_dim
+    value_dim, length = value_dim or head_dim, scaled(length)
     q, k, v = tensors(batch, length, length, heads, kv_heads, head_dim, dtype, value_dim)
-    out = torch.empty(batch, length, heads, value_dim, dtype=dtype, device="cuda")
+    out = torch.empty(batch, length, heads, value_dim, dtype=dtype, device=DEVICE)
     call = kernels.call(q, k, v, out, causal, pages=Paged(k, v, page_len) if page_len else None, **options)
     left = options.get("window_left", NO_WINDOW)
     visible = sum(min(i, left if left != NO_WINDOW else i) + 1 for i in range(length)) if causal else length * length
@@ -307,8 +289,8 @@ def repeat_speed(kernels):
     rows = []
     for group_size in (1, 4, 8):
         for head_dim in (64, 128):
-            x = torch.randn(4, 16384, 8, head_dim, device="cuda").to(torch.bfloat16)
-            out = torch.empty(4, 16384, 8 * group_size, head_dim, device="cuda", dtype=torch.bfloat16)
+            x = torch.randn(4, scaled(16384), 8, head_dim, device=DEVICE).to(torch.bfloat16)
+            out = torch.empty(4, 16384, 8 * group_size, head_dim, device=DEVICE, dtype=torch.bfloat16)
             moved = (x.numel() + out.numel()) * 2
             row = {"group_size": group_size, "head_dim": head_dim, "megabytes": moved // 1000000,
                    "rapt_gbps": moved / milliseconds(lambda: kernels.repeat(x, out, group_size)) / 1e6,
@@ -322,12 +304,12 @@ def main():
     library, out = sys.argv[1:]
     torch.manual_seed(1)
     kernels = Kernels(library)
-    result = {"device": torch.cuda.get_device_name(0), "date": datetime.date.today().isoformat(), "torch": torch.__version__,
+    result = {"device": where.name(), "date": datetime.date.today().isoformat(), "torch": torch.__version__,
               "cudnn": torch.backends.cudnn.version()}
     result["correctness"] = correctness(kernels)
     for row in result["correctness"]:
         print(" ".join(f"{name}={value:.2e}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()), flush=True)
-    result["limits"] = limits()
+    result["limits"] = where.limits()
     print(result["limits"], flush=True)
     result["repeat"] = repeat_speed(kernels)
     result["prefill_tflops"] = prefill_speed(kernels)

@@ -10,9 +10,11 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend
 
-from attention import Kernels, limits, milliseconds, relative_error, same_bits
+import where
+from attention import Kernels, relative_error, same_bits
+from where import DEVICE, graph_milliseconds, scaled, some
 
 POINTERS, INTEGERS = ctypes.c_void_p, ctypes.c_int
 
@@ -43,14 +45,14 @@ def sequences_of(q_lens, kv_lens, first_keys):
     for q_len, kv_len, first_key in zip(q_lens, kv_lens, first_keys):
         rows.append([first_row, q_len, kv_len, kv_len - q_len, first_key, 0, 0, 0])
         first_row += q_len
-    return torch.tensor(rows, dtype=torch.int32, device="cuda")
+    return torch.tensor(rows, dtype=torch.int32, device=DEVICE)
 
 
 class Cache:
     """Keys and values of one length for each sequence: rows [batch, len, kv_heads, head_dim], or pages in no order."""
 
     def __init__(self, batch, kv_len, kv_heads, head_dim, dtype, page_len=None, like=None):
-        random = lambda *shape: torch.randn(*shape, device="cuda").to(dtype)
+        random = lambda *shape: torch.randn(*shape, device=DEVICE).to(dtype)
         self.batch, self.kv_len, self.kv_heads, self.head_dim, self.page_len, self.table = batch, kv_len, kv_heads, head_dim, page_len, None
         if page_len is None:
             self.k, self.v = random(batch, kv_len, kv_heads, head_dim), random(batch, kv_len, kv_heads, head_dim)
@@ -58,8 +60,8 @@ class Cache:
             self.first_keys = [0] * batch
             return
         pages_each = -(-kv_len // page_len)
-        self.pages = torch.zeros(batch * pages_each, kv_heads, 2, page_len, head_dim, device="cuda", dtype=dtype)
-        self.table = torch.randperm(batch * pages_each, device="cuda").to(torch.int32)
+        self.pages = torch.zeros(batch * pages_each, kv_heads, 2, page_len, head_dim, device=DEVICE, dtype=dtype)
+        self.table = torch.randperm(batch * pages_each, device=DEVICE).to(torch.int32)
         self.k, self.v = self.pages[:, :, 0], self.pages[:, :, 1]
         self.strides = (kv_heads * 2 * page_len * head_dim, head_dim, 2 * page_len * head_dim)
         self.first_keys = [i * pages_each for i in range(batch)]
@@ -93,14 +95,14 @@ class Decode:
         call.outer_stride, call.row_stride, call.head_stride = cache.strides
         sizes = (ctypes.c_longlong * 3)()
         self.check(self.library.decode_sizes_for(ctypes.byref(call), sizes))
-        acc, max_and_sum = (torch.full((max(1, n),), float("nan"), device="cuda") for n in sizes[:2])
-        counters = torch.zeros(sizes[2], dtype=torch.int32, device="cuda")
+        acc, max_and_sum = (torch.full((max(1, n),), float("nan"), device=DEVICE) for n in sizes[:2])
+        counters = torch.zeros(sizes[2], dtype=torch.int32, device=DEVICE)
         call.acc, call.max_and_sum, call.counters = acc.data_ptr(), max_and_sum.data_ptr(), counters.data_ptr()
         kept = (q, cache, sequences, acc, max_and_sum, counters)
 
         def run(out):
             call.out = out.data_ptr()
-            self.check(self.library.run_decode(ctypes.byref(call), POINTERS(torch.cuda.current_stream().cuda_stream)))
+            self.check(self.library.run_decode(ctypes.byref(call), where.stream()))
             return out
 
         run.kept = kept
@@ -113,15 +115,15 @@ class Decode:
                           head_dim=cache.head_dim, page_len=cache.page_len or 0, rope_dim=cache.head_dim, is_bf16=int(q_out.dtype == torch.bfloat16),
                           is_float=int(rows.dtype == torch.float32))
         call.outer_stride, call.row_stride, call.head_stride = cache.strides
-        self.check(self.library.run_append(ctypes.byref(call), POINTERS(torch.cuda.current_stream().cuda_stream)))
+        self.check(self.library.run_append(ctypes.byref(call), where.stream()))
 
     def gather(self, rows, indices, out):
         self.check(self.library.run_gather(POINTERS(rows.data_ptr()), POINTERS(out.data_ptr()), POINTERS(indices.data_ptr()), ctypes.c_longlong(len(indices)),
-                                           ctypes.c_longlong(rows.shape[1] * rows.element_size()), POINTERS(torch.cuda.current_stream().cuda_stream)))
+                                           ctypes.c_longlong(rows.shape[1] * rows.element_size()), where.stream()))
 
 
 def sdpa(backend, q, cache):
-    with sdpa_kernel(backend):
+    with where.backend(backend):
         return F.scaled_dot_product_attention(q.transpose(1, 2), cache.k.transpose(1, 2), cache.v.transpose(1, 2), enable_gqa=True)
 
 
@@ -130,8 +132,8 @@ def correctness(decode, prefill):
     rows = []
     for dtype in (torch.bfloat16, torch.float16):
         for head_dim in (64, 128):
-            for batch, q_len, kv_len, heads, kv_heads in ((1, 1, 1000, 32, 8), (3, 1, 8800, 8, 2), (2, 5, 20000, 8, 2), (1, 16, 700, 40, 2)):
-                q = torch.randn(batch, q_len, heads, head_dim, device="cuda").to(dtype)
+            for batch, q_len, kv_len, heads, kv_heads in some(((1, 1, 1000, 32, 8), (3, 1, 8800, 8, 2), (2, 5, 20000, 8, 2), (1, 16, 700, 40, 2)), ((2, 1, 600, 8, 2),)):
+                q = torch.randn(batch, q_len, heads, head_dim, device=DEVICE).to(dtype)
                 cache = Cache(batch, kv_len, kv_heads, head_dim, dtype)
                 poisoned = lambda: torch.full_like(q, float("nan"))
                 run = decode.prepare(q, cache)
@@ -141,43 +143,31 @@ def correctness(decode, prefill):
                 if q_len == 1:
                     row["error_flash"] = relative_error(sdpa(SDPBackend.FLASH_ATTENTION, q, cache).transpose(1, 2), exact)
                 row["same_bits_as_prefill"] = same_bits(ours, prefill.prefill(q, cache.k, cache.v, poisoned(), True))
-                row["same_bits_again"] = all(same_bits(ours, run(poisoned())) for _ in range(20))
+                row["same_bits_again"] = all(same_bits(ours, run(poisoned())) for _ in range(some(20, 1)))
                 row["same_bits_with_larger_limits"] = same_bits(ours, decode.prepare(q, cache, 2 * kv_len)(poisoned()))
                 row["same_bits_in_pages"] = all(same_bits(ours, decode.prepare(q, Cache(batch, kv_len, kv_heads, head_dim, dtype, page_len, cache))(poisoned()))
                                                 for page_len in (16, 48, 256))
                 rows.append(row)
                 if not row["error"] < (1e-2 if dtype == torch.bfloat16 else 1e-3) or not all(v for name, v in row.items() if name.startswith("same")):
                     raise RuntimeError(f"wrong: {row}")
-    x = torch.randint(0, 100, (300, 77), device="cuda", dtype=torch.uint8)
-    indices = torch.randint(0, 300, (1000,), device="cuda")
-    out = torch.empty(1000, 77, device="cuda", dtype=torch.uint8)
+    x = torch.randint(0, 100, (300, 77), device=DEVICE, dtype=torch.uint8)
+    indices = torch.randint(0, 300, (1000,), device=DEVICE)
+    out = torch.empty(1000, 77, device=DEVICE, dtype=torch.uint8)
     decode.gather(x, indices, out)
     if not torch.equal(out, x[indices]):
         raise RuntimeError("gather is wrong")
     return rows
 
 
-def graph_milliseconds(runs):
-    """Of one launch: a graph of one for each of several operands, which together are larger than the second-level cache."""
-    for run in runs:
-        run()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for run in runs:
-            run()
-    return milliseconds(graph.replay, 20) / len(runs)
-
-
 def decode_speed(decode, limit):
     rows = []
     for head_dim, heads, kv_heads in ((128, 32, 8), (64, 32, 8)):
         for batch in (1, 8):
-            for kv_len in (1024, 4096, 16384, 32768, 131072) if head_dim == 128 else (1024, 32768):
+            for kv_len in map(scaled, (1024, 4096, 16384, 32768, 131072) if head_dim == 128 else (1024, 32768)):
                 moved = 4 * batch * kv_len * kv_heads * head_dim
-                copies = max(2, min(50, 500_000_000 // moved))
+                copies = some(max(2, min(50, 500_000_000 // moved)), 2)
                 caches = [Cache(batch, kv_len, kv_heads, head_dim, torch.bfloat16) for _ in range(copies)]
-                q = torch.randn(batch, 1, heads, head_dim, device="cuda").to(torch.bfloat16)
+                q = torch.randn(batch, 1, heads, head_dim, device=DEVICE).to(torch.bfloat16)
                 out = torch.empty_like(q)
                 row = {"head_dim": head_dim, "batch": batch, "kv_len": kv_len, "megabytes": moved / 1e6}
                 of = lambda launches: graph_milliseconds([lambda launch=launch: launch(out) for launch in launches])
@@ -204,15 +194,15 @@ def decode_speed(decode, limit):
 def append_speed(decode, limit):
     rows = []
     heads, kv_heads, head_dim = 32, 8, 128
-    angles = torch.randn(32768, head_dim // 2, 2, device="cuda")
-    norm = torch.randn(head_dim, device="cuda")
+    angles = torch.randn(32768, head_dim // 2, 2, device=DEVICE)
+    norm = torch.randn(head_dim, device=DEVICE)
     for source in (torch.bfloat16, torch.float32):
-        for num_rows, batch in ((1, 1), (16, 16), (512, 1), (4096, 4), (16384, 8)):
+        for num_rows, batch in some(((1, 1), (16, 16), (512, 1), (4096, 4), (16384, 8)), ((1, 1), (16, 4))):
             cache = Cache(batch, num_rows // batch, kv_heads, head_dim, torch.bfloat16, 64)
             sequences = cache.sequences(num_rows // batch)
             columns = (heads + 2 * kv_heads) * head_dim
-            operands = [torch.randn(num_rows, columns, device="cuda").to(source) for _ in range(max(2, min(50, 300_000_000 // (num_rows * columns * 2))))]
-            outs = [torch.empty(num_rows, heads, head_dim, device="cuda", dtype=torch.bfloat16) for _ in operands]
+            operands = [torch.randn(num_rows, columns, device=DEVICE).to(source) for _ in range(some(max(2, min(50, 300_000_000 // (num_rows * columns * 2))), 2))]
+            outs = [torch.empty(num_rows, heads, head_dim, device=DEVICE, dtype=torch.bfloat16) for _ in operands]
             of = lambda weights: graph_milliseconds([lambda x=x, y=y: decode.append(x, y, cache, sequences, angles, weights) for x, y in zip(operands, outs)])
             ours, normed = of(None), of(norm)
             moved = num_rows * columns * (operands[0].element_size() + 2)
@@ -227,11 +217,11 @@ def main():
     library, out = sys.argv[1:]
     torch.manual_seed(1)
     decode = Decode(library)
-    result = {"device": torch.cuda.get_device_name(0), "date": datetime.date.today().isoformat(), "torch": torch.__version__}
+    result = {"device": where.name(), "date": datetime.date.today().isoformat(), "torch": torch.__version__}
     result["correctness"] = correctness(decode, Kernels(library))
     for row in result["correctness"]:
         print(" ".join(f"{name}={value:.2e}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()), flush=True)
-    result["limits"] = limits()
+    result["limits"] = where.limits()
     print(result["limits"], flush=True)
     result["decode"] = decode_speed(decode, result["limits"])
     result["append"] = append_speed(decode, result["limits"])

@@ -11,9 +11,15 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from attention import limits, milliseconds, relative_error, same_bits
+import where
+from attention import relative_error, same_bits
+from where import DEVICE, graph_milliseconds, scaled, some
 
 KERNELS = {"few_rows_8": 0, "few_rows_32": 1, "narrow_tiles": 2, "small_tiles": 3, "medium_tiles": 4, "large_tiles": 5, "any_alignment": 6}
+
+
+CASES = some(((1, 4096, 4096), (7, 1000, 300), (16, 3072, 1024), (130, 4096, 520), (1000, 1024, 3072), (33, 77, 45)),
+             ((7, 104, 30), (130, 264, 72), (33, 77, 45)))
 
 
 class Call(ctypes.Structure):
@@ -27,7 +33,7 @@ class Projections:
         self.library = ctypes.CDLL(path)
         self.library.last_error.restype = ctypes.c_char_p
         self.has_hopper = hasattr(self.library, "run_project_hopper")
-        self.multiprocessors = torch.cuda.get_device_properties(0).multi_processor_count
+        self.multiprocessors = where.multiprocessors()
 
     def serves_hopper(self, rows, in_dim):
         return self.has_hopper and rows > 64 and in_dim % 8 == 0
@@ -38,7 +44,7 @@ class Projections:
         pointer = lambda tensor: None if tensor is None else tensor.data_ptr()
         call = Call(x.data_ptr(), w.data_ptr(), pointer(bias), pointer(residual), y.data_ptr(), rows, in_dim, w.shape[0],
                     int(x.dtype == torch.bfloat16), KERNELS.get(kernel, -1))
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        stream = where.stream()
         if kernel in ("hopper", "hopper_1") or (kernel is None and self.serves_hopper(rows, in_dim)):
             failed = self.library.run_project_hopper(ctypes.byref(call), ctypes.c_uint(1 if kernel == "hopper_1" else self.multiprocessors), stream)
         else:
@@ -56,15 +62,15 @@ class Projections:
 
 
 def matrices(rows, in_dim, out_dim, dtype):
-    random = lambda *shape: torch.randn(*shape, device="cuda").to(dtype)
-    return random(rows, in_dim), random(out_dim, in_dim), torch.randn(out_dim, device="cuda"), random(rows, out_dim)
+    random = lambda *shape: torch.randn(*shape, device=DEVICE).to(dtype)
+    return random(rows, in_dim), random(out_dim, in_dim), torch.randn(out_dim, device=DEVICE), random(rows, out_dim)
 
 
 def correctness(project):
     """Errors beside PyTorch's; bits that depend neither on the kernel nor on the rows beside. Raises where one is wrong."""
     rows_of = []
     for dtype in (torch.bfloat16, torch.float16):
-        for rows, in_dim, out_dim in ((1, 4096, 4096), (7, 1000, 300), (16, 3072, 1024), (130, 4096, 520), (1000, 1024, 3072), (33, 77, 45)):
+        for rows, in_dim, out_dim in CASES:
             x, w, bias, residual = matrices(rows, in_dim, out_dim, dtype)
             kernels = project.kernels_for(rows, in_dim) + ["any_alignment"] + ["hopper_1"] * project.serves_hopper(rows, in_dim)
             exact = x.double() @ w.double().T + bias.double() + residual.double()
@@ -89,41 +95,30 @@ def correctness(project):
     return rows_of
 
 
-def graph_milliseconds(run, weights):
-    """Of one launch: a graph of one launch for each of the weights, which together are larger than the second-level cache."""
-    for w in weights:
-        run(w)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for w in weights:
-            run(w)
-    return milliseconds(graph.replay, 20) / len(weights)
-
-
 def speed(project, limit):
     rows_of = []
-    for in_dim, out_dim in ((4096, 4096), (1024, 3072)):
-        num_weights = max(4, 400_000_000 // (in_dim * out_dim * 2))
-        weights = [torch.randn(out_dim, in_dim, device="cuda").to(torch.bfloat16) for _ in range(num_weights)]
-        bias = torch.randn(out_dim, device="cuda")
+    for in_dim, out_dim in some(((4096, 4096), (1024, 3072)), ((64, 64),)):
+        num_weights = some(max(4, 400_000_000 // (in_dim * out_dim * 2)), 2)
+        weights = [torch.randn(out_dim, in_dim, device=DEVICE).to(torch.bfloat16) for _ in range(num_weights)]
+        bias = torch.randn(out_dim, device=DEVICE)
         narrow_bias = bias.to(torch.bfloat16)
-        for rows in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384):
-            x = torch.randn(rows, in_dim, device="cuda").to(torch.bfloat16)
-            y = torch.empty(rows, out_dim, device="cuda", dtype=torch.bfloat16)
+        for rows in some((1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384), (1, 9, 130)):
+            x = torch.randn(rows, in_dim, device=DEVICE).to(torch.bfloat16)
+            y = torch.empty(rows, out_dim, device=DEVICE, dtype=torch.bfloat16)
             used = weights if rows <= 256 else weights[:8]
+            of = lambda run: graph_milliseconds([lambda w=w: run(w) for w in used])
             row = {"rows": rows, "in": in_dim, "out": out_dim}
-            peer = graph_milliseconds(lambda w: F.linear(x, w, narrow_bias), used)
-            ours = graph_milliseconds(lambda w: project(x, w, bias, y), used)
+            peer = of(lambda w: F.linear(x, w, narrow_bias))
+            ours = of(lambda w: project(x, w, bias, y))
             row["cublaslt_us"], row["rapt_us"] = peer * 1e3, ours * 1e3
-            row["cublaslt_again_us"] = graph_milliseconds(lambda w: F.linear(x, w, narrow_bias), used) * 1e3
+            row["cublaslt_again_us"] = of(lambda w: F.linear(x, w, narrow_bias)) * 1e3
             row["times_cublaslt"] = min(peer, row["cublaslt_again_us"] / 1e3) / ours
             row["tflops"] = 2 * rows * in_dim * out_dim / ours / 1e9
             row["percent_of_matmul"] = 100 * row["tflops"] / limit["matmul_tflops"]
             row["gbps"] = 2 * (rows * in_dim + in_dim * out_dim + rows * out_dim) / ours / 1e6
             row["percent_of_copy"] = 100 * row["gbps"] / limit["copy_gbps"]
             for kernel in project.kernels_for(rows, in_dim):
-                row[kernel + "_us"] = graph_milliseconds(lambda w: project(x, w, bias, y, kernel=kernel), used) * 1e3
+                row[kernel + "_us"] = of(lambda w: project(x, w, bias, y, kernel=kernel)) * 1e3
             rows_of.append(row)
             print(" ".join(f"{name}={value:.4g}" for name, value in row.items()), flush=True)
     return rows_of
@@ -133,11 +128,11 @@ def main():
     library, out = sys.argv[1:]
     torch.manual_seed(1)
     project = Projections(library)
-    result = {"device": torch.cuda.get_device_name(0), "date": datetime.date.today().isoformat(), "torch": torch.__version__}
+    result = {"device": where.name(), "date": datetime.date.today().isoformat(), "torch": torch.__version__}
     result["correctness"] = correctness(project)
     for row in result["correctness"]:
         print(" ".join(f"{name}={value:.2e}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()), flush=True)
-    result["limits"] = limits()
+    result["limits"] = where.limits()
     print(result["limits"], flush=True)
     result["speed"] = speed(project, result["limits"])
     with open(out, "w") as file:

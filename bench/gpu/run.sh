@@ -6,10 +6,13 @@
 # RAPT_GPU_BUILD_ONLY=1 RAPT_GPU_ARCH=sm_90a builds on a machine without a device what RAPT_GPU_BUILT=1 then runs on one (build/gpu, with the
 # libraries that such a machine may lack).
 #
-# usage: bench/gpu/run.sh [DIR]    writes DEVICE-DATE-*.{txt,json,png} into DIR, by default bench/results/gpu
+# usage: bench/gpu/run.sh [DIR]        writes DEVICE-DATE-*.{txt,json,png} into DIR, by default bench/results/gpu
+#        bench/gpu/run.sh --rehearse   the programs in Python, small, against kernels in the emulator: no device, a python3 with PyTorch
 set -euo pipefail
-out=$(realpath -m "${1:-$(dirname "$0")/../results/gpu}")
-cd "$(dirname "$(readlink -f "$0")")/../.."
+rehearse=0 root=$(dirname "$(readlink -f "$0")")/../..
+if [[ ${1:-} == --rehearse ]]; then rehearse=1; set -- "$root/build/gpu/rehearsal"; fi
+out=$(realpath -m "${1:-$root/bench/results/gpu}")
+cd "$root"
 
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 build=build/gpu
@@ -21,7 +24,24 @@ if [[ $arch == native && $(nvidia-smi --query-gpu=compute_cap --format=csv,nohea
 target=(-arch="$arch") hopper=()
 if [[ $arch == sm_90a ]]; then target=(-gencode=arch=compute_90a,code=sm_90a -DRAPT_SM_90A) hopper=(bench/gpu/hopper_api.cu); fi
 for_device=("$nvcc" -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr "${target[@]}" -I. -Iinclude kernels/runtime/cuda.cu "${core[@]}")
-for_emulator=(g++ -std=c++20 -O2 -ffp-contract=off -I. -Iinclude kernels/simt/*.cpp kernels/runtime/emulated.cpp "${core[@]}" -x c++)
+for_emulator=(g++ -std=c++20 -O2 -Wno-psabi -ffp-contract=off -I. -Iinclude kernels/simt/*.cpp kernels/runtime/emulated.cpp "${core[@]}" -x c++)
+
+measure() {  # LIBRARY PREFIX
+  python3 -u bench/gpu/attention.py "$1" "$2-attention.json"
+  python3 -u bench/gpu/decode.py "$1" "$2-decode.json"
+  python3 -u bench/gpu/projections.py "$1" "$2-projections.json"
+  if python3 -c 'import matplotlib' 2>/dev/null; then
+    python3 bench/gpu/plot.py "$2"
+  else
+    printf 'no pictures: matplotlib is not here; elsewhere: python3 bench/gpu/plot.py %s\n' "$2"
+  fi
+}
+
+if ((rehearse)); then
+  "${for_emulator[@]}" -shared -fPIC bench/gpu/kernels_api.cu bench/gpu/decode_api.cu bench/gpu/hopper_api.cu -o "$build/librapt_gpu-emulated.so"
+  RAPT_GPU_REHEARSAL=1 measure "$build/librapt_gpu-emulated.so" "$out/emulator"
+  exit 0
+fi
 
 if [[ ! -v RAPT_GPU_BUILT ]]; then
   printf '== build\n'
@@ -61,11 +81,4 @@ if [[ -x $build/rapt_parity_device ]]; then
 fi
 
 printf '== kernels: right, and how fast\n'
-python3 -u bench/gpu/attention.py "$build/librapt_gpu.so" "$result-attention.json"
-python3 -u bench/gpu/decode.py "$build/librapt_gpu.so" "$result-decode.json"
-python3 -u bench/gpu/projections.py "$build/librapt_gpu.so" "$result-projections.json"
-if python3 -c 'import matplotlib' 2>/dev/null; then
-  python3 bench/gpu/plot.py "$result"
-else
-  printf 'no pictures: matplotlib is not here; elsewhere: python3 bench/gpu/plot.py %s\n' "$result"
-fi
+measure "$build/librapt_gpu.so" "$result"
