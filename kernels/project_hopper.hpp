@@ -178,8 +178,10 @@ void project_hopper(const projection<T, Out>& p, unsigned max_blocks, simt::stre
   if (!serves_hopper(p)) raise(errc::config, "project_hopper: up to 64 rows, no inputs, and rows of no whole 16 bytes are what project serves");
   if (max_blocks == 0) raise(errc::shape, "project_hopper: at least one block is needed");
   const auto map_of = [&](const T* data, index_t stride, int rows, int box_rows) {
+    // A dimension of extent 1 has any stride.
+    const runtime::tensor_layout layout{data, 2, {p.in, rows}, {rows > 1 ? stride : 8}, {64, box_rows}};
     simt::tensor_map map;
-    raise_if(runtime::describe_tensor({data, 2, {p.in, rows}, {rows > 1 ? stride : 8}, {64, box_rows}}, map));
+    raise_if(runtime::describe_tensor(layout, map));
     return map;
   };
   const auto tiles_of = [&](index_t columns) { return ceil_div(index_t{p.rows}, 128) * ceil_div(index_t{p.out}, columns); };
