@@ -11,6 +11,8 @@
 #ifdef __CUDACC__
 #include <kernels/simt/wgmma_ptx.hpp>
 #else
+#include <kernels/simt/fibre.hpp>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -85,8 +87,30 @@ struct accumulators {
     for (unsigned l = 0; l < warp_size; ++l) std::copy_n(values[l].begin(), count, at[l]);
   }
 };
-/// By the address of the first lane's. A product that is issued on accumulators in flight goes on with their values.
-inline thread_local std::map<const float*, std::weak_ptr<accumulators>> accumulators_in_flight;
+/// Those in flight, by the address of the first lane's: a product that is issued on them goes on with their values. Nothing that threads of a device
+/// would share: ThreadSanitizer does not look.
+class accumulators_in_flight {
+ public:
+  static std::shared_ptr<accumulators> find(const float* first) {
+    const unseen u;
+    const auto it = all().find(first);
+    return it == all().end() ? nullptr : it->second.lock();
+  }
+  static void add(const float* first, const std::shared_ptr<accumulators>& acc) {
+    const unseen u;
+    all()[first] = acc;
+  }
+  static void remove(const float* first) {
+    const unseen u;
+    all().erase(first);
+  }
+
+ private:
+  static std::map<const float*, std::weak_ptr<accumulators>>& all() {
+    thread_local std::map<const float*, std::weak_ptr<accumulators>> map;
+    return map;
+  }
+};
 
 /// A warp's quarter: 16 rows of A and of the accumulators, of which lane l has rows l / 4 and l / 4 + 8.
 template <class T, int N>
@@ -101,9 +125,8 @@ struct wgmma_quarter {
       lanes[l] = *static_cast<const wgmma_operands*>(w.in[l]);
       if (lanes[l].a != nullptr) a[l] = *lanes[l].a;
     }
-    std::weak_ptr<accumulators>& known = accumulators_in_flight[lanes[0].acc];
-    acc = known.lock();
-    if (acc == nullptr) known = acc = std::make_shared<accumulators>(w, N / 2);
+    acc = accumulators_in_flight::find(lanes[0].acc);
+    if (acc == nullptr) accumulators_in_flight::add(lanes[0].acc, acc = std::make_shared<accumulators>(w, N / 2));
     acc->check();
     ++acc->num_products;
   }
@@ -130,7 +153,7 @@ struct wgmma_quarter {
         x = multiply_add_16(hopper, rows[row], columns[column], lanes[0].adds ? x : 0.0f);
       }
     acc->land();
-    if (acc->num_products == 0) accumulators_in_flight.erase(lanes[0].acc);
+    if (acc->num_products == 0) accumulators_in_flight::remove(lanes[0].acc);
   }
 };
 
