@@ -237,7 +237,8 @@ def or_none(run):
 
 
 def prefill_row(kernels, dtype, head_dim, batch, length, heads, kv_heads, causal, value_dim=None, page_len=0, **options):
-    value_dim, length = value_dim or head_dim, scaled(length)
+    value_dim, length, batch = value_dim or head_dim, scaled(length), scaled(batch)
+    heads, kv_heads = some((heads, kv_heads), (2, 1 if kv_heads < heads else 2))
     q, k, v = tensors(batch, length, length, heads, kv_heads, head_dim, dtype, value_dim)
     out = torch.empty(batch, length, heads, value_dim, dtype=dtype, device=DEVICE)
     call = kernels.call(q, k, v, out, causal, pages=Paged(k, v, page_len) if page_len else None, **options)
@@ -290,7 +291,7 @@ def repeat_speed(kernels):
     for group_size in (1, 4, 8):
         for head_dim in (64, 128):
             x = torch.randn(4, scaled(16384), 8, head_dim, device=DEVICE).to(torch.bfloat16)
-            out = torch.empty(4, 16384, 8 * group_size, head_dim, device=DEVICE, dtype=torch.bfloat16)
+            out = torch.empty(4, scaled(16384), 8 * group_size, head_dim, device=DEVICE, dtype=torch.bfloat16)
             moved = (x.numel() + out.numel()) * 2
             row = {"group_size": group_size, "head_dim": head_dim, "megabytes": moved // 1000000,
                    "rapt_gbps": moved / milliseconds(lambda: kernels.repeat(x, out, group_size)) / 1e6,
