@@ -14,7 +14,7 @@ import tempfile
 
 ARCHITECTURES = ("80", "90a")
 FOR_90A_ALONE = ("hopper.cu",)
-MOST_MEGABYTES = 40  # of code for one architecture
+MOST_MEGABYTES = 24  # of code for one architecture
 
 
 def demangled(name):
