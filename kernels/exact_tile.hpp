@@ -10,62 +10,14 @@
 // With exact_products::tf32 the chains of scores and values are those of mma.sync on parts of floats (tf32_products.hpp), eight dimensions or keys at
 // a time: rows are its columns, 16 keys, or columns of values, its rows. All else is the same.
 #pragma once
-#include <kernels/exact_problem.hpp>
-#include <kernels/exact_state.hpp>
+#include <kernels/exact_storage.hpp>
 #include <kernels/simt/warp.hpp>
 #include <kernels/tf32_products.hpp>
 #include <rapt/core/dropout.hpp>
 
-#include <algorithm>
-
 namespace rapt {
 inline namespace v0 {
 namespace kernels {
-
-constexpr int exact_rows = 8, exact_threads = 128, exact_warps = exact_threads / 32, exact_segment = static_cast<int>(segment_len);
-constexpr int exact_keys_of_thread = exact_segment / exact_threads, exact_rows_of_warp = exact_rows / exact_warps;
-constexpr int exact_block = 128;    ///< dimensions of one chain of a score
-constexpr int exact_columns = 128;  ///< of values at once
-constexpr int exact_quad = 4;       ///< elements that a thread reads at once
-
-/// How products are added. tf32: of float accumulators alone.
-enum class exact_products { fma, tf32 };
-
-template <class A>
-struct alignas(16) exact_four {
-  A x[exact_quad];
-};
-
-/// One row of a tile.
-template <class A>
-struct exact_row {
-  index_t position;
-  int query, head;
-  int first, last;        ///< keys that windows and lengths let it see, where keys have no explicit positions
-  exact_sums<A> segment;  ///< of the segment at hand,
-  exact_sums<A> state;    ///< of what it is merged into,
-  exact_sums<A> whole;    ///< and of what this is merged into, where a part has two states
-  exact_merge<A> merge;
-};
-
-template <class A, exact_products Products>
-struct alignas(16) exact_storage {
-  static constexpr bool by_tf32 = Products == exact_products::tf32;
-  static constexpr int dims = 64 / static_cast<int>(sizeof(A));      ///< of keys at once
-  static constexpr int keys = 64 * 4 / static_cast<int>(sizeof(A));  ///< whose values are there at once
-  static constexpr int key_stride = exact_segment + 4;               // 8 dimensions of a key in different banks
-  // Lanes of two rows in different banks; by tf32 four elements of each of eight.
-  static constexpr int score_stride = exact_segment + (by_tf32 ? 4 : 16), query_stride = exact_block + (by_tf32 ? 4 : 0);
-  static constexpr int column_stride = exact_columns + (by_tf32 ? 8 : 0);  // eight columns of each of four keys
-  static constexpr int tile_len = std::max(dims * key_stride, keys * column_stride);
-  static_assert(exact_block % dims == 0 && dims % (by_tf32 ? 8 : exact_quad) == 0 && keys % 8 == 0);
-
-  A scores[exact_rows * score_stride];  ///< then weights
-  A queries[exact_rows * query_stride];
-  A tile[tile_len];
-  key_place places[exact_segment];
-  exact_row<A> rows[exact_rows];
-};
 
 template <class A, exact_products Products>
 class exact_tile {
