@@ -44,12 +44,12 @@ struct alignas(16) exact_storage {
   // Lanes of two rows in different banks; by tf32 four elements of each of eight.
   static constexpr int score_stride = exact_segment + (by_tf32 ? 4 : 16), query_stride = exact_block + (by_tf32 ? 4 : 0);
   static constexpr int column_stride = exact_columns + (by_tf32 ? 8 : 0);  // eight columns of each of four keys
-  static constexpr int tile_len = std::max(dims * key_stride, keys * column_stride);
+  static constexpr int key_tile_len = dims * key_stride, value_tile_len = keys * column_stride;
   static_assert(exact_block % dims == 0 && dims % (by_tf32 ? 8 : exact_quad) == 0 && keys % 8 == 0);
 
   A scores[exact_rows * score_stride];  ///< then weights
   A queries[exact_rows * query_stride];
-  A tile[tile_len];
+  A tile[std::max(key_tile_len, value_tile_len)];
   key_place places[exact_segment];
   exact_row<A> rows[exact_rows];
 };
