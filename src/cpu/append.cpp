@@ -19,7 +19,7 @@ struct append_scratch {
   A* rows;            // [16][head_dim]: the keys of one lane group
   A* lanes;           // [head_dim][16]
   std::byte* narrow;  // the same, rounded
-  A* value;           // [value_dim]
+  A* value;           // [value_stride]
   A* columns;         // [value_stride / 16][16][16]: the values of one lane group
   append_scratch(workspace& from, const append_params& p)
       : c(from.take<A>(lane_group * p.rope.dim / 2)),
@@ -27,7 +27,7 @@ struct append_scratch {
         rows(from.take<A>(lane_group * p.kv.head_dim)),
         lanes(from.take<A>(lane_group * p.kv.head_dim)),
         narrow(from.take<std::byte>(lane_group * p.kv.head_dim * size_of(p.kv.type))),
-        value(from.take<A>(p.kv.value_dim)),
+        value(from.take<A>(p.kv.value_stride())),
         columns(from.take<A>(lane_group * p.kv.value_stride())) {}
 };
 
@@ -43,7 +43,12 @@ index_t slot_of(const packed_kv& kv, const sequence_rows& s, index_t index) { re
 template <class A>
 class appender {
  public:
-  appender(context& ctx, const append_params& p) : ctx_(ctx), p_(p), rows_(rows_of<A>(*ctx.internals().table)) {}
+  appender(context& ctx, const append_params& p)
+      : ctx_(ctx),
+        p_(p),
+        rows_(rows_of<A>(*ctx.internals().table)),
+        keys_as_they_lie_(lies_as<A>(p.k) && p.norm.weight == nullptr && p.rope.dim == 0),
+        values_as_they_lie_(lies_as<A>(p.v) && p.kv.value_dim % lane_group == 0) {}
 
   void run(workspace& scratch) const {
     index_t num_units = 0, num_rows = 0;
@@ -77,8 +82,11 @@ class appender {
       const index_t slot = slot_of(kv, s, index);
       const A* keys[lane_group];
       for (index_t i = 0; i < count; ++i) {
+        const std::byte* const from = byte_at(p_.k.data, p_.k.offset(s.first_row + first + i, h), p_.k.type);
+        keys[i] = reinterpret_cast<const A*>(from);
+        if (keys_as_they_lie_) continue;
         A* const key = own.rows + i * kv.head_dim;
-        rows_.load(byte_at(p_.k.data, p_.k.offset(s.first_row + first + i, h), p_.k.type), p_.k.type, p_.k.dim_stride, kv.head_dim, key);
+        rows_.load(from, p_.k.type, p_.k.dim_stride, kv.head_dim, key);
         norm_and_rotate(rows_, p_.norm, p_.rope, kv.head_dim, key, own.c + i * pairs, own.s + i * pairs);
         keys[i] = key;
       }
@@ -94,20 +102,27 @@ class appender {
         for (index_t d = 0; d < kv.head_dim; ++d)
           std::memcpy(group + (d * lane_group + lane) * size, own.narrow + d * lane_group * size, static_cast<std::size_t>(count * size));
       }
+      const A* value = own.value;
       for (index_t i = 0; i < count; ++i) {
-        rows_.load(byte_at(p_.v.data, p_.v.offset(s.first_row + first + i, h), p_.v.type), p_.v.type, p_.v.dim_stride, kv.value_dim, own.value);
-        rows_.spread(own.value, kv.value_dim, own.columns + i * lane_group, lane_group * lane_group);
+        const std::byte* const from = byte_at(p_.v.data, p_.v.offset(s.first_row + first + i, h), p_.v.type);
+        if (values_as_they_lie_)
+          value = reinterpret_cast<const A*>(from);
+        else
+          rows_.load(from, p_.v.type, p_.v.dim_stride, kv.value_dim, own.value);
+        if (count > 1) rows_.spread(value, kv.value_dim, own.columns + i * lane_group, lane_group * lane_group);
       }
       const value_layout values = kv.values();
-      for (index_t column = 0; column < values.columns; column += lane_group)
-        rows_.store(own.columns + column * lane_group, A{1}, count * lane_group, page + kv.value_offset + values.offset(slot, column) * size, kv.type,
-                    1);
+      for (index_t column = 0; column < values.columns; column += lane_group) {
+        const A* const from = count > 1 ? own.columns + column * lane_group : value + column;
+        rows_.store(from, A{1}, count * lane_group, page + kv.value_offset + values.offset(slot, column) * size, kv.type, 1);
+      }
     }
   }
 
   context& ctx_;
   const append_params& p_;
   const row_kernels<A>& rows_;
+  bool keys_as_they_lie_, values_as_they_lie_;  // rows are read where they are, not from scratch
 };
 }  // namespace
 

@@ -3,10 +3,12 @@
 // blocks  Prefill, and many short sequences: a unit is (sequence, KV head, block of 96 rows, or up to 4128 where segments are packed first) and walks
 //         that block's segments upwards. A key or value is read from memory once for all query heads of its group. Work memory: two states for each
 //         row of a block, per worker.
+// lone    A query for each sequence whose keys are one segment: a unit is (sequence, some KV heads), done at once (lone_query.*).
 // split   Few rows against many keys (decode): a unit is one whole super-segment of one KV head, or one segment of the last super-segment, so that
 //         all threads read one sequence's cache. Partial states are stored and merged upwards by one owner.
 // Bound: the FMA units for many rows; for few, the rate at which keys and values are read.
 // Test: tests/cpu/attend_test.cpp.
+#include <cpu/lone_query.hpp>
 #include <cpu/row_block.hpp>
 
 namespace rapt {
@@ -51,11 +53,12 @@ class attention {
   attention(context& ctx, const attend_params& p) : ctx_(ctx), p_(p), c_(ctx, p) {
     for (index_t i = 0; i < p.num_sequences; ++i) {
       const sequence_rows& s = p.sequences[i];
-      max_rows_ = std::max(max_rows_, rows_of(s));
+      max_query_rows_ = std::max(max_query_rows_, s.num_rows);
       total_rows_ += rows_of(s);
       max_kv_len_ = std::max(max_kv_len_, s.kv_len);
       work_ += rows_of(s) * s.kv_len * c_.stored_heads * (c_.head_dim + c_.value_dim);
     }
+    max_rows_ = max_query_rows_ * c_.group_size;
     if (!c_.in_place) {
       const index_t rows_of_unit = total_rows_ * c_.stored_heads / (units_of_worker * std::max<index_t>(ctx.num_workers(), 1));
       const index_t most = std::clamp(rows_of_unit, min_block_rows, max_packing_block_rows), rows = std::max<index_t>(max_rows_, 1);
@@ -67,7 +70,7 @@ class attention {
 
   bool splits_keys() const { return max_rows_ <= min_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
   void run(workspace& scratch) {
-    if (total_rows_ == 0) return;
+    if (total_rows_ == 0 || lone_queries(scratch)) return;
     if (splits_keys())
       split(scratch);
     else
@@ -76,6 +79,26 @@ class attention {
 
  private:
   index_t rows_of(const sequence_rows& s) const { return s.num_rows * c_.group_size; }
+
+  /// False where another way has to be taken: not all are lone queries, or a score is not finite. Outputs may have been written then.
+  bool lone_queries(workspace& scratch) {
+    if (max_query_rows_ > 1 || max_kv_len_ > segment_len || !serves_lone_queries(c_)) return false;
+    const workspace::scope scope(scratch);
+    const index_t num_heads = p_.num_sequences * c_.stored_heads, num_workers = workers_for(ctx_, num_heads, work_);
+    index_t together = lone_heads(c_);
+    if (num_workers > 1) together = std::clamp<index_t>(num_heads / (units_of_worker * num_workers), 1, together);
+    const index_t units_of_sequence = ceil_div(c_.stored_heads, together);
+    const worker_scratch workers(scratch, num_workers, [&](workspace& from) { return lone_query_scratch<A>(from, c_, together); });
+    if (scratch.measuring()) return false;
+    std::atomic<bool> all_done = true;
+    for_each_unit(ctx_, workers, num_workers, p_.num_sequences * units_of_sequence, [&](const lone_query_scratch<A>& own, index_t unit) {
+      const index_t i = unit / units_of_sequence, first = (unit - i * units_of_sequence) * together;
+      const sequence_rows& s = p_.sequences[i];
+      if (s.num_rows > 0 && !attend_lone_query(c_, s, first, std::min(together, c_.stored_heads - first), own))
+        all_done.store(false, std::memory_order_relaxed);
+    });
+    return all_done;
+  }
 
   void blocks(workspace& scratch) {
     const unit_list list(scratch, p_.num_sequences);
@@ -202,7 +225,8 @@ class attention {
   context& ctx_;
   const attend_params& p_;
   const attend_call<A> c_;
-  index_t max_block_rows_ = min_block_rows, max_rows_ = 0, total_rows_ = 0, max_kv_len_ = 0, num_blocks_ = 0, work_ = 0, block_rows_ = 0;
+  index_t max_block_rows_ = min_block_rows, max_query_rows_ = 0, max_rows_ = 0, total_rows_ = 0, max_kv_len_ = 0, num_blocks_ = 0, work_ = 0,
+          block_rows_ = 0;
 };
 }  // namespace
 

@@ -37,6 +37,7 @@ struct attend_call {
   math::split_constant<A> scale;
   A log2_e, softcap_inner, softcap_outer, kept_probability;
   bool has_window;
+  bool changes_scores;           ///< softcap, ALiBi or an additive mask
   const index_t* key_positions;  ///< explicit ones, of slots or of strided keys; null: the index
 
   attend_call(const context& ctx, const attend_params& params)
@@ -62,6 +63,7 @@ struct attend_call {
         softcap_outer(static_cast<A>(params.softcap * math::log2_e)),
         kept_probability(static_cast<A>(1 - params.dropout_p)),
         has_window(params.window_left != no_window || params.window_right != no_window),
+        changes_scores(params.softcap > 0 || params.alibi_slopes != nullptr || params.mask.kind == mask_kind::additive),
         key_positions(params.kv.present() ? params.kv.positions : params.k_positions) {}
 
   /// Products for segments of this call.
@@ -82,6 +84,28 @@ struct query_row {
   index_t position;
   index_t first, last;  ///< keys outside can not be seen: window (where key positions are indices) and visible length
 };
+
+/// `used` queries, of which i lies at address_of(i), to [query_words][tile rows], scaled. wide: [tile rows][head_dim]; narrow: as much, for pairs.
+template <class A, class Address>
+void pack_queries(const attend_call<A>& c, index_t used, A* packed, A* wide, bf16* narrow, const Address& address_of) {
+  const operand& q = c.p.q;
+  const index_t tile_rows = tile_rows_for(used);
+  const bool in_place = lies_as<A>(q);
+  if (used == 1 && in_place && !c.pairs)
+    return c.rows.scale_query(reinterpret_cast<const A*>(address_of(0)), c.head_dim, c.scale.high, c.scale.low, packed);
+  pack_tile(c.rows, used, tile_rows, c.query_words(), packed, [&](index_t i) {
+    const std::byte* const from = address_of(i);
+    if (in_place && !c.pairs) return reinterpret_cast<const A*>(from);
+    A* const row = wide + i * c.head_dim;
+    c.rows.load(from, q.type, q.dim_stride, c.head_dim, row);
+    if (!c.pairs) return static_cast<const A*>(row);
+    bf16* const words = narrow + 2 * i * c.query_words();
+    c.rows.scale_query(row, c.head_dim, c.scale.high, c.scale.low, row);
+    c.rows.store(row, A{1}, c.head_dim, words, dtype::bf16, 1);
+    return as_words<A>(words, c.head_dim);
+  });
+  if (!c.pairs) c.rows.scale_query(packed, tile_rows * c.head_dim, c.scale.high, c.scale.low, packed);
+}
 
 template <class A>
 states<A> take_states(workspace& from, index_t num_rows, index_t acc_stride) {

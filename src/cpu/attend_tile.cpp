@@ -40,11 +40,12 @@ class tile_work {
   void find_probabilities() {
     if (!find_visible()) return;
     score_all();
-    for (index_t r = 0; r < tile_.used; ++r)
-      if (!seen_[r].empty()) finish_scores(r);
     // All maxima before all sums: nothing waits for one row's reduction.
-    for (index_t r = 0; r < tile_.used; ++r)
-      if (!seen_[r].empty()) out_.max[r] = largest(r);
+    for (index_t r = 0; r < tile_.used; ++r) {
+      if (seen_[r].empty()) continue;
+      if (c_.changes_scores) finish_scores(r);
+      out_.max[r] = largest(r);
+    }
     for (index_t r = 0; r < tile_.used; ++r)
       if (!seen_[r].empty()) out_.sum[r] = c_.rows.exp_and_sum(scores(r), seen_[r], out_.max[r]);
     if (c_.p.dropout_p > 0)

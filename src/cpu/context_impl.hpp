@@ -103,6 +103,12 @@ inline const std::byte* byte_at(const void* base, index_t elements, dtype type) 
   return static_cast<const std::byte*>(base) + elements * size_of(type);
 }
 
+/// Whether each row of a head lies in memory as accumulators.
+template <class A>
+bool lies_as(const operand& x) {
+  return x.type == dtype_of<A> && x.dim_stride == 1;
+}
+
 }  // namespace cpu
 }  // namespace v0
 }  // namespace rapt

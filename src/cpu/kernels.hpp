@@ -106,8 +106,8 @@ struct row_kernels {
   void (*transpose)(const A* const* rows, index_t num_rows, index_t num_columns, A* to, index_t to_stride);
   /// to[c / 16 * panel_stride + c % 16] = row[c].
   void (*spread)(const A* row, index_t n, A* to, index_t panel_stride);
-  /// x = x * (high + low); an infinite x becomes NaN.
-  void (*scale_query)(A* x, index_t n, A high, A low);
+  /// to = x * (high + low), maybe in place; an infinite x becomes NaN.
+  void (*scale_query)(const A* x, index_t n, A high, A low, A* to);
   /// x += y.
   void (*add)(A* x, const A* y, index_t n);
 

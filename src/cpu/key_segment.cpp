@@ -5,18 +5,6 @@ inline namespace v0 {
 namespace cpu {
 namespace {
 
-/// Calls f(page, slot, first, count) for the pieces of pages that hold keys [first, last) of the segment at `start`; slots and firsts are multiples
-/// of 16.
-template <class F>
-void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start, index_t first, index_t last, const F& f) {
-  if (s.pages == nullptr) return f(s.kv_batch, start + first, first, last - first);
-  while (first < last) {
-    const index_t index = start + first, slot = index % kv.page_len, count = std::min(kv.page_len - slot, last - first);
-    f(index_t{s.pages[index / kv.page_len]}, slot, first, count);
-    first += count;
-  }
-}
-
 /// Keys of bf16 that lie as words, [16][head_dim], to [head_dim][16].
 template <class A>
 void pack_words(const attend_call<A>& c, const A* const* rows, index_t count, index_t lane, const attend_scratch<A>& scratch, std::byte* to) {
@@ -28,7 +16,7 @@ template <class A>
 void pack_strided_keys(const attend_call<A>& c, const sequence_rows& s, index_t kv_head, index_t start, index_t first, index_t last,
                        const attend_scratch<A>& scratch) {
   const operand& k = c.p.k;
-  const bool words = c.pairs && lies_as_words(k), in_place = words || (k.type == dtype_of<A> && k.dim_stride == 1);
+  const bool words = c.pairs && lies_as_words(k), in_place = words || lies_as<A>(k);
   const std::byte* const base = byte_at(k.data, s.kv_batch * k.batch_stride + kv_head * k.head_stride + start * k.len_stride, k.type);
   for (index_t j = first; j < last;) {
     const index_t lane = j % lane_group, count = std::min(lane_group - lane, last - j);

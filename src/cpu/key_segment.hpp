@@ -24,6 +24,18 @@ struct key_segment {
   key_run runs[segment_len / lane_group];
 };
 
+/// Calls f(page, slot, first, count) for the pieces of pages that hold keys [first, last) of the segment at `start`; slots and firsts are multiples
+/// of 16.
+template <class F>
+void each_page_piece(const packed_kv& kv, const sequence_rows& s, index_t start, index_t first, index_t last, const F& f) {
+  if (s.pages == nullptr) return f(s.kv_batch, start + first, first, last - first);
+  while (first < last) {
+    const index_t index = start + first, slot = index % kv.page_len, count = std::min(kv.page_len - slot, last - first);
+    f(index_t{s.pages[index / kv.page_len]}, slot, first, count);
+    first += count;
+  }
+}
+
 /// Segment `segment_idx` of a sequence for KV head `kv_head`, of which keys [first, last) (relative) will be read.
 template <class A>
 void load_segment(const attend_call<A>& call, const sequence_rows& sequence, index_t kv_head, index_t segment_idx, index_t first, index_t last,

@@ -68,7 +68,7 @@ class projection {
   /// Whether a row lies in memory as a tile of one row would.
   bool in_place() const {
     const operand& x = p_.x;
-    return (p_.bf16_pairs ? lies_as_words(x) : x.type == dtype_of<A> && x.dim_stride == 1) && (x.heads == 1 || x.head_stride == x.dim);
+    return (p_.bf16_pairs ? lies_as_words(x) : lies_as<A>(x)) && (x.heads == 1 || x.head_stride == x.dim);
   }
   const A* row_in_place(index_t row) const { return reinterpret_cast<const A*>(byte_at(p_.x.data, p_.x.offset(row, 0), p_.x.type)); }
 

@@ -26,24 +26,11 @@ row_block<A>::row_block(const attend_call<A>& call, const sequence_rows& sequenc
 
   if (num_rows == 0) return;
   const row_offsets offset = offsets_in(q);
-  const bool in_place = q.type == dtype_of<A> && q.dim_stride == 1;
-  for (index_t r = 0; r < num_rows; r += max_tile_rows) {
-    const index_t used = std::min<index_t>(max_tile_rows, num_rows - r), tile_rows = tile_rows_for(used);
-    A* const packed = w_.queries + r * c_.query_words();
-    pack_tile(c_.rows, used, tile_rows, c_.query_words(), packed, [&](index_t i) {
+  for (index_t r = 0; r < num_rows; r += max_tile_rows)
+    pack_queries(c_, std::min<index_t>(max_tile_rows, num_rows - r), w_.queries + r * c_.query_words(), w_.wide, w_.narrow, [&](index_t i) {
       const query_row& row = w_.block[r + i];
-      const std::byte* const from = byte_at(q.data, offset(s_.first_row + row.query, row.head), q.type);
-      if (in_place && !c_.pairs) return reinterpret_cast<const A*>(from);
-      A* const wide = w_.wide + i * c_.head_dim;
-      c_.rows.load(from, q.type, q.dim_stride, c_.head_dim, wide);
-      if (!c_.pairs) return static_cast<const A*>(wide);
-      bf16* const narrow = w_.narrow + 2 * i * c_.query_words();
-      c_.rows.scale_query(wide, c_.head_dim, c_.scale.high, c_.scale.low);
-      c_.rows.store(wide, A{1}, c_.head_dim, narrow, dtype::bf16, 1);
-      return as_words<A>(narrow, c_.head_dim);
+      return byte_at(q.data, offset(s_.first_row + row.query, row.head), q.type);
     });
-    if (!c_.pairs) c_.rows.scale_query(packed, tile_rows * c_.head_dim, c_.scale.high, c_.scale.low);
-  }
 }
 
 template <class A>

@@ -88,8 +88,16 @@ template <class A, class T>
 void store_as(const A* from, A by, index_t n, T* to, index_t stride) {
   index_t i = 0;
   if constexpr (std::is_same_v<A, T> || (sizeof(A) == 4 && sizeof(T) == 2 && RAPT_TARGET_HAS_FMA)) {
-    if (stride == 1)
-      for (; i + num_lanes<A> <= n; i += num_lanes<A>) store_rounded<A>(hn::Mul(hn::LoadU(tag<A>(), from + i), hn::Set(tag<A>(), by)), to + i);
+    for (; i + num_lanes<A> <= n; i += num_lanes<A>) {
+      const auto scaled = hn::Mul(hn::LoadU(tag<A>(), from + i), hn::Set(tag<A>(), by));
+      if (stride == 1) {
+        store_rounded<A>(scaled, to + i);
+      } else {
+        T side_by_side[num_lanes<A>];
+        store_rounded<A>(scaled, side_by_side);
+        RAPT_UNROLL for (int lane = 0; lane < num_lanes<A>; ++lane) to[(i + lane) * stride] = side_by_side[lane];
+      }
+    }
   }
   for (; i < n; ++i) to[i * stride] = rounded<T>(from[i] * by);
 }
@@ -190,13 +198,13 @@ void spread(const A* row, index_t n, A* to, index_t panel_stride) {
 }
 
 template <class A>
-void scale_query(A* x, index_t n, A high, A low) {
+void scale_query(const A* x, index_t n, A high, A low, A* to) {
   for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR {
     using rapt::v0::HWY_NAMESPACE::multiply_split;
     const auto unscaled = hn::LoadU(d, x + i);
     const auto q = multiply_split(unscaled, hn::Set(d, high), hn::Set(d, low));
     const auto finite = hn::Lt(hn::Abs(unscaled), hn::Set(d, std::numeric_limits<A>::infinity()));
-    hn::StoreU(hn::IfThenElse(finite, q, hn::Set(d, std::numeric_limits<A>::quiet_NaN())), d, x + i);
+    hn::StoreU(hn::IfThenElse(finite, q, hn::Set(d, std::numeric_limits<A>::quiet_NaN())), d, to + i);
   });
 }
 template <class A>

@@ -14,25 +14,22 @@ class workspace {
  public:
   /// Measures from the start.
   workspace() = default;
-  workspace(std::byte* data, std::size_t bytes) : data_(data), capacity_(bytes), measuring_(false) {}
+  workspace(std::byte* data, std::size_t bytes) : data_(data), capacity_(static_cast<index_t>(bytes)) {}
 
   /// True from the first piece on that did not fit.
-  bool measuring() const { return measuring_; }
+  bool measuring() const { return peak_ > capacity_; }
   /// Bytes that are out now.
-  std::size_t used_bytes() const { return used_; }
+  std::size_t used_bytes() const { return static_cast<std::size_t>(used_); }
   /// The most bytes that were out at one time.
-  std::size_t peak_bytes() const { return peak_; }
+  std::size_t peak_bytes() const { return static_cast<std::size_t>(peak_); }
 
   /// `count` uninitialised elements, 64-byte aligned; null where it measures.
   template <class T>
   T* take(index_t count) {
-    const std::size_t bytes = static_cast<std::size_t>(round_up(count * static_cast<index_t>(sizeof(T)), alignment));
-    const std::size_t begin = used_;
-    used_ += bytes;
+    const index_t begin = used_;
+    used_ += round_up(count * static_cast<index_t>(sizeof(T)), alignment);
     peak_ = std::max(peak_, used_);
-    measuring_ = measuring_ || used_ > capacity_;
-    if (measuring_) return nullptr;
-    return reinterpret_cast<T*>(data_ + begin);
+    return measuring() ? nullptr : reinterpret_cast<T*>(data_ + begin);
   }
 
   /// Gives back, at its end, all that was taken since its start.
@@ -45,15 +42,14 @@ class workspace {
 
    private:
     workspace& of_;
-    std::size_t used_;
+    index_t used_;
   };
 
   static constexpr index_t alignment = 64;
 
  private:
   std::byte* data_ = nullptr;
-  std::size_t capacity_ = 0, used_ = 0, peak_ = 0;
-  bool measuring_ = true;
+  index_t capacity_ = -1, used_ = 0, peak_ = 0;  // bytes; peak_ is above capacity_ where it measures
 };
 
 /// Runs operations, `call(workspace&)`, in the workspace that the context has; where that ends too soon, from their beginning in one that is large
