@@ -125,6 +125,37 @@ TEST_P(attend_in, rows_chunks_pages_threads_and_instruction_sets_give_the_same_b
   }
 }
 
+TEST_P(attend_in, a_lone_query_has_the_same_bits_the_short_way_and_the_long_way) {
+  // The log-sum-exp is what only the long way gives.
+  const auto compare = [&]<class T>(const packed_cache& cache, const std::vector<T>& q, index_t heads, index_t len, const attend_params& options) {
+    cached_attention<T> long_way(ctx, cache, q, heads, len - 1, 1, options);
+    std::vector<T> out(long_way.out.size(), T(-1.0f));
+    attend_params p = long_way.p;
+    p.sequences = &long_way.sequence, p.lse = {}, p.out.data = out.data();
+    // Less than was measured is enough for the short way.
+    run_in_workspace(ctx, [&](workspace& scratch) { cpu::backend::attend(ctx, p, scratch); });
+    EXPECT_TRUE(same_bits(out, long_way.out)) << heads << " heads, " << cache.kv.num_heads << " KV heads, " << len << " keys";
+  };
+  attend_params all, window;
+  window.window_left = 20;
+  for (const auto& [heads, kv_heads] : {std::pair<index_t, index_t>{1, 1}, {3, 3}, {20, 20}, {8, 2}, {15, 5}, {12, 1}, {26, 2}})
+    for (const index_t len : {1, 16, 19, 100, 512})
+      for (const index_t page_len : {0, 16, 48}) {
+        const index_t dim = len == 100 ? 130 : 20, value_dim = 24;
+        auto k = random_values<float>(51, len * kv_heads * dim);
+        const auto v = random_values<float>(52, len * kv_heads * value_dim), q = random_values<float>(53, len * heads * dim);
+        for (const bool overflows : {false, true}) {
+          if (overflows) k[static_cast<std::size_t>(len / 2 * kv_heads * dim)] = std::numeric_limits<float>::infinity();
+          packed_cache f32(dtype::f32, kv_heads, dim, value_dim, len, page_len), f16_keys(dtype::f16, kv_heads, dim, value_dim, len, page_len);
+          f32.append(ctx, k, v, 0, len), f16_keys.append(ctx, k, v, 0, len);
+          for (const attend_params& options : {all, window}) {
+            compare(f32, q, heads, len, options), compare(f16_keys, q, heads, len, options);
+            compare(f16_keys, random_values<bf16>(53, len * heads * dim), heads, len, options);
+          }
+        }
+      }
+}
+
 TEST_P(attend_in, masked_nan_keys_and_values_have_no_effect) {
   const index_t len = 600, heads = 4, dim = 20;
   auto k = random_values<double>(31, len * heads * dim), v = random_values<double>(32, len * heads * dim);
