@@ -9,15 +9,12 @@ inline namespace v0 {
 /// every task: a program's threads may flush to zero or round otherwise.
 class float_environment {
  public:
-  float_environment() : callers_(_mm_getcsr()) {
-    if ((callers_ | sticky_flags) != (wanted | sticky_flags)) _mm_setcsr(wanted);  // writing takes as long as thirty other instructions
-  }
+  float_environment() : callers_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
   ~float_environment() { _mm_setcsr(callers_); }
   float_environment(const float_environment&) = delete;
   float_environment& operator=(const float_environment&) = delete;
 
  private:
-  static constexpr unsigned wanted = 0x1f80, sticky_flags = 0x3f;
   unsigned callers_;
 };
 
