@@ -4,11 +4,13 @@
 namespace rapt {
 inline namespace v0 {
 namespace {
-index_t checked_product(index_t a, index_t b) {
+[[noreturn, gnu::noinline]] void too_large(index_t a, index_t b) {
+  raise(errc::capacity, "kv_layout: " + std::to_string(a) + " x " + std::to_string(b) + " bytes of keys and values; less than 2^62 is needed");
+}
+inline index_t checked_product(index_t a, index_t b) {
   index_t product = 0;
   // Room to round up later without a second check.
-  if (!multiply_fits(a, b, product) || product > (index_t{1} << 62))
-    raise(errc::capacity, "kv_layout: " + std::to_string(a) + " x " + std::to_string(b) + " bytes of keys and values; less than 2^62 is needed");
+  if (!multiply_fits(a, b, product) || product > (index_t{1} << 62)) too_large(a, b);
   return product;
 }
 }  // namespace

@@ -36,9 +36,9 @@ bool disjoint_columns(const operand& a, const operand& b, index_t distance_bytes
   const index_t row = a.len_stride, distance = distance_bytes / size % row, offset = distance < 0 ? distance + row : distance;
   return offset >= width(a) && offset + width(b) <= row;  // b starts `offset` columns after a
 }
-}  // namespace
 
-failure check_input(argument what, const operand& o, const operand_shape& needed) {
+/// What is wrong with the first extent or stride that is not as it has to be.
+[[gnu::noinline]] failure wrong_dimension(argument what, const operand& o, const operand_shape& needed) {
   struct {
     const char* name;
     index_t extent, stride, needed;
@@ -47,19 +47,27 @@ failure check_input(argument what, const operand& o, const operand_shape& needed
                     {"heads", o.heads, o.head_stride, needed.heads},
                     {"dim", o.dim, o.dim_stride, needed.dim}};
   for (const auto& d : dims) {
-    // Made where needed: a call that passes allocates nothing.
-    const auto came = [&d] { return std::string("has extent ") + std::to_string(d.extent) + " (" + d.name + ")"; };
-    if (d.extent < 0) return shape(what, came() + "; extents may not be negative");
-    if (d.needed >= 0 && d.extent != d.needed) return shape(what, came() + "; " + std::to_string(d.needed) + " is needed");
+    const std::string came = std::string("has extent ") + std::to_string(d.extent) + " (" + d.name + ")";
+    if (d.extent < 0) return shape(what, came + "; extents may not be negative");
+    if (d.needed >= 0 && d.extent != d.needed) return shape(what, came + "; " + std::to_string(d.needed) + " is needed");
     if (d.stride < 0) return shape(what, std::string("has stride ") + std::to_string(d.stride) + " (" + d.name + "); strides may not be negative");
   }
+  return {};
+}
+}  // namespace
+
+failure check_input(argument what, const operand& o, const operand_shape& needed) {
+  const auto fits = [](index_t extent, index_t stride, index_t wanted) { return extent >= 0 && stride >= 0 && (wanted < 0 || extent == wanted); };
+  if (!(fits(o.batch, o.batch_stride, needed.batch) && fits(o.len, o.len_stride, needed.len) && fits(o.heads, o.head_stride, needed.heads) &&
+        fits(o.dim, o.dim_stride, needed.dim)))
+    return wrong_dimension(what, o, needed);
   if (is_empty(o)) return {};
   if (o.data == nullptr)
     return shape(what, "is null; " + std::to_string(o.batch) + " x " + std::to_string(o.len) + " x " + std::to_string(o.heads) + " x " +
                            std::to_string(o.dim) + " elements are needed");
-  index_t count = 1, bytes = 0;
-  for (const auto& d : dims)
-    if (!multiply_fits(count, d.extent, count)) return shape(what, "has more than 2^63 - 1 elements");
+  index_t count = 0, bytes = 0;
+  if (!multiply_fits(o.batch, o.len, count) || !multiply_fits(count, o.heads, count) || !multiply_fits(count, o.dim, count))
+    return shape(what, "has more than 2^63 - 1 elements");
   if (!span_bytes(o, bytes)) return shape(what, "spans more than 2^63 - 1 bytes");
   return {};
 }
