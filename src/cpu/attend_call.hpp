@@ -85,26 +85,26 @@ struct query_row {
   index_t first, last;  ///< keys outside can not be seen: window (where key positions are indices) and visible length
 };
 
-/// `used` queries, of which i lies at address_of(i), to [query_words][tile rows], scaled. wide: [tile rows][head_dim]; narrow: as much, for pairs.
+/// `used` queries, of which i lies at address_of(i), to [query_words][tile rows], scaled. wide: [tile rows][head_dim]; narrow: as much for pairs,
+/// else null.
 template <class A, class Address>
 void pack_queries(const attend_call<A>& c, index_t used, A* packed, A* wide, bf16* narrow, const Address& address_of) {
   const operand& q = c.p.q;
   const index_t tile_rows = tile_rows_for(used);
-  const bool in_place = lies_as<A>(q);
-  if (used == 1 && in_place && !c.pairs)
-    return c.rows.scale_query(reinterpret_cast<const A*>(address_of(0)), c.head_dim, c.scale.high, c.scale.low, packed);
+  const bool pairs = narrow != nullptr, in_place = !pairs && lies_as<A>(q);
+  if (used == 1 && in_place) return c.rows.scale_query(reinterpret_cast<const A*>(address_of(0)), c.head_dim, c.scale.high, c.scale.low, packed);
   pack_tile(c.rows, used, tile_rows, c.query_words(), packed, [&](index_t i) {
     const std::byte* const from = address_of(i);
-    if (in_place && !c.pairs) return reinterpret_cast<const A*>(from);
+    if (in_place) return reinterpret_cast<const A*>(from);
     A* const row = wide + i * c.head_dim;
     c.rows.load(from, q.type, q.dim_stride, c.head_dim, row);
-    if (!c.pairs) return static_cast<const A*>(row);
+    if (!pairs) return static_cast<const A*>(row);
     bf16* const words = narrow + 2 * i * c.query_words();
     c.rows.scale_query(row, c.head_dim, c.scale.high, c.scale.low, row);
     c.rows.store(row, A{1}, c.head_dim, words, dtype::bf16, 1);
     return as_words<A>(words, c.head_dim);
   });
-  if (!c.pairs) c.rows.scale_query(packed, tile_rows * c.head_dim, c.scale.high, c.scale.low, packed);
+  if (!pairs) c.rows.scale_query(packed, tile_rows * c.head_dim, c.scale.high, c.scale.low, packed);
 }
 
 template <class A>

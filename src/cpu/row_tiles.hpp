@@ -36,7 +36,7 @@ void load_row(const row_kernels<A>& rows, const operand& x, index_t row, A* to) 
 /// Transposes `used` rows given by row(r), [dim] accumulators each, to [dim][tile_rows]. Missing rows repeat the last: they are computed and dropped.
 template <class A, class Row>
 void pack_tile(const row_kernels<A>& rows, index_t used, index_t tile_rows, index_t dim, A* to, const Row& row) {
-  const A* pointers[max_tile_rows];
+  const A* pointers[max_tile_rows] = {};
   for (index_t r = 0; r < tile_rows; ++r) pointers[r] = r < used ? row(r) : pointers[used - 1];
   rows.transpose(pointers, tile_rows, dim, to, tile_rows);
 }
