@@ -13,7 +13,7 @@ function(rapt_private_flags target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     list(APPEND flags -ftrapping-math -fno-single-precision-constant -mno-recip)
     # Parameter blocks of some hundred bytes: by moves, not by string instructions, which are slow to start.
-    list(APPEND flags -mmemcpy-strategy=vector_loop:512:noalign,libcall:-1:noalign -mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign)
+    list(APPEND flags -mmemcpy-strategy=vector_loop:1024:noalign,libcall:-1:noalign -mmemset-strategy=vector_loop:1024:noalign,libcall:-1:noalign)
   endif()
   target_compile_options(${target} PRIVATE ${flags})
   # Without a build type nothing is optimised; a SIMD library is of no use then.

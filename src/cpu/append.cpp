@@ -2,7 +2,7 @@
 //
 // A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of
 // a row share one set of angles. Queries are rotate's. Keys are transposed to [head_dim][16] in scratch and rounded on the way out, values gathered
-// as [16 columns][keys]. Lanes that no key owns are left as they are; columns past value_dim take what scratch held. Bound: reading the rows and
+// as [16 columns][keys]. Lanes that no key owns are left as they are; columns past value_dim may take what scratch held. Bound: reading the rows and
 // writing the cache, and the angles' cos and sin. Test: tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
 #include <cpu/rotary.hpp>
 
@@ -33,13 +33,6 @@ struct append_scratch {
 
 index_t units_of(const sequence_rows& s) { return s.num_rows == 0 ? 0 : ceil_div(s.kv_len + s.num_rows, unit_keys) - s.kv_len / unit_keys; }
 
-/// The first byte of `head` in the page that holds key `index`.
-std::byte* head_of_page(const packed_kv& kv, const sequence_rows& s, index_t index, index_t head) {
-  const index_t page = s.pages != nullptr ? s.pages[index / kv.page_len] : s.kv_batch;
-  return kv.base + page * kv.page_bytes + head * kv.head_bytes;
-}
-index_t slot_of(const packed_kv& kv, const sequence_rows& s, index_t index) { return s.pages != nullptr ? index % kv.page_len : index; }
-
 template <class A>
 class appender {
  public:
@@ -48,7 +41,7 @@ class appender {
         p_(p),
         rows_(rows_of<A>(*ctx.internals().table)),
         keys_as_they_lie_(lies_as<A>(p.k) && p.norm.weight == nullptr && p.rope.dim == 0),
-        values_as_they_lie_(lies_as<A>(p.v) && p.kv.value_dim % lane_group == 0) {}
+        values_as_they_lie_(lies_as<A>(p.v)) {}
 
   void run(workspace& scratch) const {
     index_t num_units = 0, num_rows = 0;
@@ -75,14 +68,23 @@ class appender {
   void append_group(const sequence_rows& s, index_t index, index_t count, const append_scratch<A>& own) const {
     const packed_kv& kv = p_.kv;
     const index_t size = size_of(kv.type), pairs = p_.rope.dim / 2, lane = index % lane_group, first = index - s.kv_len;
+    const index_t page = s.pages != nullptr ? s.pages[index / kv.page_len] : s.kv_batch, slot = s.pages != nullptr ? index % kv.page_len : index;
     if (pairs > 0)
       for (index_t i = 0; i < count; ++i) rope_angles(p_.rope, position_of(s, first + i), own.c + i * pairs, own.s + i * pairs);
+    index_t first_key[lane_group], first_value[lane_group];  // of the rows' head 0, in elements
+    for (index_t i = 0; i < count; ++i) {
+      first_key[i] = p_.k.offset(s.first_row + first + i, 0);
+      first_value[i] = p_.v.offset(s.first_row + first + i, 0);
+    }
+    const value_layout values = kv.values();
+    std::byte* const head = kv.base + page * kv.page_bytes;
+    std::byte* const to_key = head + ((slot - lane) * kv.head_dim + lane) * size;
+    std::byte* const to_value = head + kv.value_offset + values.offset(slot, 0) * size;
+    const index_t column_bytes = values.keys_of(values.block_of(slot)) * size;
     for (index_t h = 0; h < kv.num_heads; ++h) {
-      std::byte* const page = head_of_page(kv, s, index, h);
-      const index_t slot = slot_of(kv, s, index);
       const A* keys[lane_group];
       for (index_t i = 0; i < count; ++i) {
-        const std::byte* const from = byte_at(p_.k.data, p_.k.offset(s.first_row + first + i, h), p_.k.type);
+        const std::byte* const from = byte_at(p_.k.data, first_key[i] + h * p_.k.head_stride, p_.k.type);
         keys[i] = reinterpret_cast<const A*>(from);
         if (keys_as_they_lie_) continue;
         A* const key = own.rows + i * kv.head_dim;
@@ -90,31 +92,33 @@ class appender {
         norm_and_rotate(rows_, p_.norm, p_.rope, kv.head_dim, key, own.c + i * pairs, own.s + i * pairs);
         keys[i] = key;
       }
-      std::byte* const group = page + (slot - lane) * kv.head_dim * size;
-      if (count > 1) rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);
+      std::byte* const group = to_key + h * kv.head_bytes;
       if (count == 1) {
-        rows_.store(keys[0], A{1}, kv.head_dim, group + lane * size, kv.type, lane_group);
-      } else if (count == lane_group) {
-        rows_.store(own.lanes, A{1}, lane_group * kv.head_dim, group, kv.type, 1);
+        rows_.store(keys[0], A{1}, kv.head_dim, group, kv.type, lane_group);
       } else {
-        // Other lanes hold other keys. Lanes past count are whatever scratch held: rounded and not copied.
-        rows_.store(own.lanes, A{1}, lane_group * kv.head_dim, own.narrow, kv.type, 1);
-        for (index_t d = 0; d < kv.head_dim; ++d)
-          std::memcpy(group + (d * lane_group + lane) * size, own.narrow + d * lane_group * size, static_cast<std::size_t>(count * size));
+        rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);
+        if (count == lane_group) {
+          rows_.store(own.lanes, A{1}, lane_group * kv.head_dim, group, kv.type, 1);
+        } else {
+          // Other lanes hold other keys. Lanes past count are whatever scratch held: rounded and not copied.
+          rows_.store(own.lanes, A{1}, lane_group * kv.head_dim, own.narrow, kv.type, 1);
+          for (index_t d = 0; d < kv.head_dim; ++d)
+            std::memcpy(group + d * lane_group * size, own.narrow + d * lane_group * size, static_cast<std::size_t>(count * size));
+        }
       }
       const A* value = own.value;
       for (index_t i = 0; i < count; ++i) {
-        const std::byte* const from = byte_at(p_.v.data, p_.v.offset(s.first_row + first + i, h), p_.v.type);
+        const std::byte* const from = byte_at(p_.v.data, first_value[i] + h * p_.v.head_stride, p_.v.type);
         if (values_as_they_lie_)
           value = reinterpret_cast<const A*>(from);
         else
           rows_.load(from, p_.v.type, p_.v.dim_stride, kv.value_dim, own.value);
         if (count > 1) rows_.spread(value, kv.value_dim, own.columns + i * lane_group, lane_group * lane_group);
       }
-      const value_layout values = kv.values();
-      for (index_t column = 0; column < values.columns; column += lane_group) {
+      for (index_t column = 0; column < kv.value_dim; column += lane_group) {
         const A* const from = count > 1 ? own.columns + column * lane_group : value + column;
-        rows_.store(from, A{1}, count * lane_group, page + kv.value_offset + values.offset(slot, column) * size, kv.type, 1);
+        const index_t n = count > 1 ? count * lane_group : std::min(lane_group, kv.value_dim - column);
+        rows_.store(from, A{1}, n, to_value + h * kv.head_bytes + column * column_bytes, kv.type, 1);
       }
     }
   }

@@ -72,22 +72,21 @@ HWY_INLINE reg<A> keep_in_register(vec<A> loaded) {
 }
 #endif
 
-/// num_lanes<A> elements, widened exactly.
-template <class A, class T>
-HWY_INLINE vec<A> load_widened(const T* from) {
-  const tag<A> d;
+/// As many elements as d has lanes, widened exactly.
+template <class D, class T, class A = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> load_widened(D d, const T* from) {
   if constexpr (std::is_same_v<A, T>) {
     return hn::LoadU(d, from);
   } else if constexpr (std::is_same_v<T, bf16>) {
-    const auto bits = hn::LoadU(hn::Rebind<std::uint16_t, tag<A>>(), reinterpret_cast<const std::uint16_t*>(from));
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(hn::Rebind<std::uint32_t, tag<A>>(), bits)));
+    const auto bits = hn::LoadU(hn::Rebind<std::uint16_t, D>(), reinterpret_cast<const std::uint16_t*>(from));
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(hn::Rebind<std::uint32_t, D>(), bits)));
   } else {
     static_assert(std::is_same_v<T, f16>);
 #if RAPT_TARGET_HAS_FMA
-    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, tag<A>>(), reinterpret_cast<const hwy::float16_t*>(from)));
+    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), reinterpret_cast<const hwy::float16_t*>(from)));
 #else
-    alignas(16) A wide[num_lanes<A>];
-    for (int i = 0; i < num_lanes<A>; ++i) wide[i] = static_cast<A>(from[i]);
+    alignas(16) A wide[hn::MaxLanes(d)];
+    for (std::size_t i = 0; i < hn::MaxLanes(d); ++i) wide[i] = static_cast<A>(from[i]);
     return hn::Load(d, wide);
 #endif
   }
@@ -105,7 +104,7 @@ constexpr index_t terms_of_step = is_pair<T> ? 2 : 1;
 template <class A, class T, bool whole>
 HWY_INLINE vec<A> load_column(const T* group, index_t lane) {
   if constexpr (!is_pair<T>) {
-    return load_widened<A>(group + lane);
+    return load_widened(tag<A>(), group + lane);
   } else {
     const tag<A> d;
     const hn::Rebind<std::uint32_t, tag<A>> words;

@@ -21,10 +21,10 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
   const seen_keys seen{row.first, row.last, nullptr};
 
   const bool walks = seen.last > lane_group;  // fewer keys are not worth asking for ahead
-  A max[max_lone_rows], sum[max_lone_rows];
-  const auto each_row = [&](const auto& f) {
-    for (index_t h = 0; h < num_kv_heads; ++h)
-      for (index_t i = 0; i < c.group_size; ++i) f(h * tile_rows + i, h * c.group_size + i);
+  A sum[max_lone_rows];
+  const auto each_row = [=, group_size = c.group_size](const auto& f) {
+    for (index_t h = 0, r = 0, head = 0; h < num_kv_heads; ++h, r = h * tile_rows)
+      for (index_t i = 0; i < group_size; ++i) f(r++, head++);
   };
   std::memset(w.acc, 0, static_cast<std::size_t>(num_kv_heads * tile_rows * c.value_stride) * sizeof(A));
   if (seen.empty()) {
@@ -38,9 +38,13 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
       });
     };
     const index_t first_query = q.offset(s.first_row, first_head);
-    for (index_t h = 0; h < num_kv_heads; ++h)
-      pack_queries(c, c.group_size, w.queries + h * tile_rows * c.head_dim, w.wide, static_cast<bf16*>(nullptr),
-                   [&](index_t i) { return byte_at(q.data, first_query + (h * c.group_size + i) * q.head_stride, q.type); });
+    if (c.group_size == 1 && lies_as<A>(q) && q.head_stride == c.head_dim)  // side by side, as their tiles are
+      c.rows.scale_query(reinterpret_cast<const A*>(byte_at(q.data, first_query, q.type)), num_kv_heads * c.head_dim, c.scale.high, c.scale.low,
+                         w.queries);
+    else
+      for (index_t h = 0; h < num_kv_heads; ++h)
+        pack_queries(c, c.group_size, w.queries + h * tile_rows * c.head_dim, w.wide, static_cast<bf16*>(nullptr),
+                     [&](index_t i) { return byte_at(q.data, first_query + (h * c.group_size + i) * q.head_stride, q.type); });
     each_piece([&](index_t h, const std::byte* head, index_t slot, index_t first, index_t count) {
       const A* const queries = w.queries + h * tile_rows * c.head_dim;
       const std::byte* const keys = head + slot * c.head_dim * size;
@@ -49,13 +53,10 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
                       {queries + d * tile_rows, keys + d * lane_group * size, c.head_dim * lane_group, std::min(score_block, c.head_dim - d),
                        ceil_div(count, lane_group), w.scores + h * tile_rows * score_stride + first, score_stride, d > 0, walks, nullptr});
     });
-    bool odd = false;
-    each_row([&](index_t r, index_t) {
-      const row_max<A> found = c.rows.mask_and_max(w.scores + r * score_stride, seen);
-      max[r] = found.max, odd |= found.odd;
-    });
-    if (odd) return false;
-    each_row([&](index_t r, index_t) { sum[r] = c.rows.exp_and_sum(w.scores + r * score_stride, seen, max[r]); });
+    // Rows that pad a tile stand between those of two heads, or nowhere.
+    const index_t together = tile_rows == c.group_size ? num_kv_heads : 1;
+    for (index_t h = 0; h < num_kv_heads; h += together)
+      if (c.rows.softmax(w.scores + h * tile_rows * score_stride, together * c.group_size, seen, sum + h * tile_rows)) return false;
     each_piece([&](index_t h, const std::byte* head, index_t slot, index_t first, index_t count) {
       const index_t hidden = std::max<index_t>(0, seen.first - first), row_of_head = h * tile_rows;
       c.operand.values(tile_rows, {w.scores + row_of_head * score_stride + first + hidden, head + kv.value_offset, kv.values(), slot + hidden,

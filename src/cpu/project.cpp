@@ -37,7 +37,7 @@ class projection {
         depth_(p.x.heads * p.x.dim),
         word_terms_(p.bf16_pairs ? 2 : 1),
         num_words_(ceil_div(depth_, word_terms_)) {
-    for (int t = 0; t < p.num_targets; ++t) num_panels_ += ceil_div(p.targets[t].weights.columns, panel_columns);
+    for (const project_params::target& target : p.targets) num_panels_ += ceil_div(target.weights.columns, panel_columns);
     const index_t num_rows = p.x.rows();
     work_ = std::min(num_rows, chunk_rows) * depth_ * num_panels_ * panel_columns;
     num_workers_ = workers_for(ctx, std::max(num_panels_, ceil_div(num_rows, index_t{max_tile_rows})), work_);
@@ -48,6 +48,7 @@ class projection {
     A* const packed = scratch.take<A>(packed_rows * num_words_);
     const worker_scratch workers(scratch, num_workers_, [&](workspace& from) { return unit_scratch<A>(from, depth_, p_.bf16_pairs); });
     if (scratch.measuring()) return;
+    if (num_rows == 1 && num_workers_ == 1) return lone_row(packed, workers.of(0));
     for (index_t first = 0; first < num_rows; first += chunk_rows) {
       const index_t count = std::min(chunk_rows, num_rows - first);
       const index_t num_tiles = ceil_div(count, index_t{max_tile_rows}), num_blocks = ceil_div(count, block_rows);
@@ -59,7 +60,10 @@ class projection {
       const A* const tiles = is_tile ? row_in_place(0) : packed;
       for_each_unit(ctx_, workers, num_workers_, num_blocks * num_panels_, [&](const unit_scratch<A>& own, index_t unit) {
         const index_t block = unit / num_panels_ * block_rows;
-        multiply(first + block, std::min(block_rows, count - block), tiles + block * num_words_, unit % num_panels_, own);
+        index_t column = unit % num_panels_ * panel_columns;
+        const project_params::target* target = p_.targets.data();
+        for (; column >= target->weights.columns; ++target) column -= round_up(target->weights.columns, panel_columns);
+        multiply(*target, column, first + block, std::min(block_rows, count - block), tiles + block * num_words_, own);
       });
     }
   }
@@ -87,40 +91,65 @@ class projection {
     });
   }
 
-  void multiply(index_t row, index_t count, const A* packed, index_t panel, const unit_scratch<A>& scratch) const {
-    int t = 0;
-    for (; panel >= ceil_div(p_.targets[t].weights.columns, panel_columns); ++t) panel -= ceil_div(p_.targets[t].weights.columns, panel_columns);
-    const project_params::target& target = p_.targets[t];
-    const packed_matrix& w = target.weights;
-    const operand_kernels<A>& operand = products_of<A>(*ctx_.internals().table, w.type, p_.bf16_pairs);
-    const index_t first_column = panel * panel_columns, num_columns = std::min(panel_columns, w.columns - first_column);
+  const operand_kernels<A>& products(const packed_matrix& w) const { return products_of<A>(*ctx_.internals().table, w.type, p_.bf16_pairs); }
+  /// Terms k .. of the chains of a panel's columns.
+  dot_args<A> chains(const A* x, const packed_matrix& w, index_t first_column, index_t k, A* sums, bool walks) const {
+    return {x,
+            byte_at(w.data, first_column * w.depth + k * lane_group, w.type),
+            w.depth * lane_group,
+            std::min(project_block, depth_ - k),
+            ceil_div(std::min(panel_columns, w.columns - first_column), lane_group),
+            sums,
+            panel_columns,
+            k > 0,
+            walks,
+            nullptr};
+  }
 
+  /// One row on one thread: every panel, without asking which comes next. One row is read best by plain loads.
+  void lone_row(A* packed, const unit_scratch<A>& scratch) const {
+    const bool is_tile = in_place();
+    if (!is_tile) pack(0, 1, packed, scratch);
+    const A* const x = is_tile ? row_in_place(0) : packed;
+    for (const project_params::target& target : p_.targets) {
+      const operand_kernels<A>& operand = products(target.weights);
+      for (index_t column = 0; column < target.weights.columns; column += panel_columns) {
+        index_t k = 0;
+        do operand.dot(1, chains(x + k / word_terms_, target.weights, column, k, scratch.sums, false));
+        while ((k += project_block) < depth_);
+        finish(target, column, 0, scratch.sums, scratch.residual);
+      }
+    }
+  }
+
+  /// `count` rows from `row` and a panel of columns from `first_column`.
+  void multiply(const project_params::target& target, index_t first_column, index_t row, index_t count, const A* packed,
+                const unit_scratch<A>& scratch) const {
+    const operand_kernels<A>& operand = products(target.weights);
     index_t k = 0;
     do {  // also with depth 0: the sums are then +0
       for (index_t r = 0; r < count; r += max_tile_rows) {
         const int tile_rows = tile_rows_for(std::min<index_t>(max_tile_rows, count - r));
-        // The first tile meets the weights in memory. One row is read best by plain loads.
-        const bool walks = r == 0 && tile_rows >= 4;
-        operand.dot(tile_rows,
-                    {packed + r * num_words_ + k / word_terms_ * tile_rows, byte_at(w.data, first_column * w.depth + k * lane_group, w.type),
-                     w.depth * lane_group, std::min(project_block, depth_ - k), ceil_div(num_columns, lane_group), scratch.sums + r * panel_columns,
-                     panel_columns, k > 0, walks, nullptr});
+        // The first tile meets the weights in memory.
+        operand.dot(tile_rows, chains(packed + r * num_words_ + k / word_terms_ * tile_rows, target.weights, first_column, k,
+                                      scratch.sums + r * panel_columns, r == 0 && tile_rows >= 4));
       }
     } while ((k += project_block) < depth_);
+    for (index_t r = 0; r < count; ++r) finish(target, first_column, row + r, scratch.sums + r * panel_columns, scratch.residual);
+  }
 
-    const A* const bias = static_cast<const A*>(w.bias);
-    for (index_t r = 0; r < count; ++r) {
-      A* const sums = scratch.sums + r * panel_columns;
-      if (bias != nullptr) rows_.add(sums, bias + first_column, num_columns);
-      if (p_.residual.data != nullptr) {
-        each_piece(p_.residual, row + r, first_column, num_columns, [&](std::byte* from, index_t at, index_t n) {
-          rows_.load(from, p_.residual.type, p_.residual.dim_stride, n, scratch.residual + at);
-        });
-        rows_.add(sums, scratch.residual, num_columns);
-      }
-      each_piece(target.out, row + r, first_column, num_columns,
-                 [&](std::byte* to, index_t at, index_t n) { rows_.store(sums + at, A{1}, n, to, target.out.type, target.out.dim_stride); });
+  /// Bias, residual and rounding of one row of a panel.
+  void finish(const project_params::target& target, index_t first_column, index_t row, A* sums, A* residual) const {
+    const packed_matrix& w = target.weights;
+    const index_t num_columns = std::min(panel_columns, w.columns - first_column);
+    if (w.bias != nullptr) rows_.add(sums, static_cast<const A*>(w.bias) + first_column, num_columns);
+    if (p_.residual.data != nullptr) {
+      each_piece(p_.residual, row, first_column, num_columns,
+                 [&](std::byte* from, index_t at, index_t n) { rows_.load(from, p_.residual.type, p_.residual.dim_stride, n, residual + at); });
+      rows_.add(sums, residual, num_columns);
     }
+    each_piece(target.out, row, first_column, num_columns,
+               [&](std::byte* to, index_t at, index_t n) { rows_.store(sums + at, A{1}, n, to, target.out.type, target.out.dim_stride); });
   }
 
   /// Columns [first, first + count) of a row lie in pieces of whole or partial heads, or in one: f(address, columns after first, columns).

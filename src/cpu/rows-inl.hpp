@@ -35,14 +35,19 @@ T rounded(A x) {
     return x == x ? static_cast<T>(x) : std::numeric_limits<T>::quiet_NaN();
 }
 
+/// Calls f(tag, i) for each vector and then for vectors of half as many lanes, down to one: the same operations for all.
+template <class A, int Lanes = num_lanes<A>, class F>
+HWY_INLINE void for_each_vector(index_t n, F f, index_t i = 0) {
+  for (; i + Lanes <= n; i += Lanes) f(hn::CappedTag<A, Lanes>(), i);
+  if constexpr (Lanes > 1) for_each_vector<A, Lanes / 2>(n, f, i);
+}
+
 template <class A, class T>
 void load_as(const T* from, index_t stride, index_t n, A* to) {
-  index_t i = 0;
   if constexpr (!(sizeof(A) == 8 && sizeof(T) < 8) && sizeof(T) <= sizeof(A)) {
-    if (stride == 1)
-      for (; i + num_lanes<A> <= n; i += num_lanes<A>) hn::StoreU(load_widened<A>(from + i), tag<A>(), to + i);
+    if (stride == 1) return for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR { hn::StoreU(load_widened(d, from + i), d, to + i); });
   }
-  for (; i < n; ++i) to[i] = widened<A>(from[i * stride]);
+  for (index_t i = 0; i < n; ++i) to[i] = widened<A>(from[i * stride]);
 }
 template <class A>
 void load(const void* from, dtype type, index_t stride, index_t n, A* to) {
@@ -58,48 +63,61 @@ void load(const void* from, dtype type, index_t stride, index_t n, A* to) {
   }
 }
 
-template <class A>
-HWY_INLINE vec<A> with_canonical_nan(vec<A> v) {
-  return hn::IfThenElse(hn::Eq(v, v), v, hn::Set(tag<A>(), std::numeric_limits<A>::quiet_NaN()));
+template <class D>
+HWY_INLINE hn::Vec<D> with_canonical_nan(D d, hn::Vec<D> v) {
+  return hn::IfThenElse(hn::Eq(v, v), v, hn::Set(d, std::numeric_limits<hn::TFromD<D>>::quiet_NaN()));
 }
 /// As rounded<bf16>() does.
-HWY_INLINE auto to_bf16_bits(vec<float> v) {
+template <class D>
+HWY_INLINE auto to_bf16_bits(D d, hn::Vec<D> v) {
   // A canonical NaN survives the addition; the largest finite values carry into infinity, as they should.
-  const hn::Rebind<std::uint32_t, tag<float>> u32;
-  const auto bits = hn::BitCast(u32, with_canonical_nan<float>(v));
+  const hn::Rebind<std::uint32_t, D> u32;
+  const auto bits = hn::BitCast(u32, with_canonical_nan(d, v));
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u32, 1));
   const auto high = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u32, 0x7fff))));
-  return hn::DemoteTo(hn::Rebind<std::uint16_t, tag<float>>(), hn::BitCast(hn::Rebind<std::int32_t, tag<float>>(), high));
+  return hn::DemoteTo(hn::Rebind<std::uint16_t, D>(), hn::BitCast(hn::Rebind<std::int32_t, D>(), high));
 }
 
-/// num_lanes<A> elements to contiguous memory, as rounded() does.
-template <class A, class T>
-HWY_INLINE void store_rounded(vec<A> v, T* to) {
-  if constexpr (std::is_same_v<A, T>) {
-    hn::StoreU(with_canonical_nan<A>(v), tag<A>(), to);
+/// As many elements as d has lanes, to contiguous memory, as rounded() does.
+template <class D, class T>
+HWY_INLINE void store_rounded(D d, hn::Vec<D> v, T* to) {
+  if constexpr (std::is_same_v<hn::TFromD<D>, T>) {
+    hn::StoreU(with_canonical_nan(d, v), d, to);
   } else if constexpr (std::is_same_v<T, bf16>) {
-    hn::StoreU(to_bf16_bits(v), hn::Rebind<std::uint16_t, tag<A>>(), reinterpret_cast<std::uint16_t*>(to));
+    hn::StoreU(to_bf16_bits(d, v), hn::Rebind<std::uint16_t, D>(), reinterpret_cast<std::uint16_t*>(to));
   } else {
-    const hn::Rebind<hwy::float16_t, tag<A>> half;  // the hardware's conversion, to nearest even by its operand
-    hn::StoreU(hn::DemoteTo(half, with_canonical_nan<A>(v)), half, reinterpret_cast<hwy::float16_t*>(to));
+    const hn::Rebind<hwy::float16_t, D> half;  // the hardware's conversion, to nearest even by its operand
+    hn::StoreU(hn::DemoteTo(half, with_canonical_nan(d, v)), half, reinterpret_cast<hwy::float16_t*>(to));
   }
 }
 template <class A, class T>
-void store_as(const A* from, A by, index_t n, T* to, index_t stride) {
-  index_t i = 0;
-  if constexpr (std::is_same_v<A, T> || (sizeof(A) == 4 && sizeof(T) == 2 && RAPT_TARGET_HAS_FMA)) {
-    for (; i + num_lanes<A> <= n; i += num_lanes<A>) {
-      const auto scaled = hn::Mul(hn::LoadU(tag<A>(), from + i), hn::Set(tag<A>(), by));
-      if (stride == 1) {
-        store_rounded<A>(scaled, to + i);
-      } else {
-        T side_by_side[num_lanes<A>];
-        store_rounded<A>(scaled, side_by_side);
-        RAPT_UNROLL for (int lane = 0; lane < num_lanes<A>; ++lane) to[(i + lane) * stride] = side_by_side[lane];
+constexpr bool stores_vectors = std::is_same_v<A, T> || (sizeof(A) == 4 && sizeof(T) == 2 && RAPT_TARGET_HAS_FMA);
+
+/// By itself, because the array on the stack costs a row that lies in one piece more than storing it.
+template <class A, class T>
+HWY_NOINLINE void scatter_as(const A* from, A by, index_t n, T* to, index_t stride) {
+  if constexpr (stores_vectors<A, T>) {
+    for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR {
+      T side_by_side[hn::MaxLanes(d)];
+      store_rounded(d, hn::Mul(hn::LoadU(d, from + i), hn::Set(d, by)), side_by_side);
+      T* at = to + i * stride;
+      *at = side_by_side[0];
+      if constexpr (hn::MaxLanes(d) > 1) {
+        RAPT_UNROLL for (std::size_t lane = 1; lane < hn::MaxLanes(d); ++lane) {
+          at += stride;
+          *at = side_by_side[lane];
+        }
       }
-    }
+    });
+  } else {
+    for (index_t i = 0; i < n; ++i) to[i * stride] = rounded<T>(from[i] * by);
   }
-  for (; i < n; ++i) to[i * stride] = rounded<T>(from[i] * by);
+}
+template <class A, class T>
+HWY_INLINE void store_as(const A* from, A by, index_t n, T* to, index_t stride) {
+  if (!stores_vectors<A, T> || stride != 1) return scatter_as(from, by, n, to, stride);
+  if constexpr (stores_vectors<A, T>)
+    for_each_vector<A>(n, [=](auto d, index_t i) HWY_ATTR { store_rounded(d, hn::Mul(hn::LoadU(d, from + i), hn::Set(d, by)), to + i); });
 }
 template <class A>
 void store(const A* from, A by, index_t n, void* to, dtype type, index_t stride) {
@@ -180,14 +198,6 @@ void transpose(const A* const* rows, index_t num_rows, index_t num_columns, A* t
 #endif
   for (index_t r = 0; r < num_rows; ++r)
     for (index_t c = first; c < num_columns; ++c) to[c * to_stride + r] = rows[r][c];
-}
-
-/// Calls f(tag, i) for each vector and then for single elements: the same operations for both.
-template <class A, class F>
-HWY_INLINE void for_each_vector(index_t n, F f) {
-  index_t i = 0;
-  for (; i + num_lanes<A> <= n; i += num_lanes<A>) f(tag<A>(), i);
-  for (; i < n; ++i) f(hn::CappedTag<A, 1>(), i);
 }
 
 template <class A>

@@ -144,6 +144,19 @@ A exp_and_sum(A* u, const seen_keys& seen, A max) {
   return tree_sum<A>(sums);
 }
 
+/// Step by step for up to 16 rows: what one row waits for is done for the others meanwhile.
+template <class A>
+[[gnu::flatten]] bool softmax(A* u, index_t rows, const seen_keys& seen, A* sums) {
+  bool odd = false;
+  for (index_t r = 0; r < rows; ++r) {
+    const row_max<A> found = mask_and_max<A>(u + r * score_stride, seen);
+    sums[r] = found.max, odd |= found.odd;
+  }
+  if (odd) return true;
+  for (index_t r = 0; r < rows; ++r) sums[r] = exp_and_sum<A>(u + r * score_stride, seen, sums[r]);
+  return false;
+}
+
 template <class A>
 HWY_INLINE void merge_row(index_t n, A* max, A* sum, A* HWY_RESTRICT acc, A from_max, A from_sum, const A* HWY_RESTRICT from_acc) {
   if (from_max == minus_inf<A>) return;
@@ -174,7 +187,7 @@ row_kernels<A> row_table() {
   k.load = load<A>, k.store = store<A>, k.transpose = transpose<A>, k.spread = spread<A>;
   k.scale_query = scale_query<A>, k.add = add<A>;
   k.softcap = softcap<A>, k.alibi = alibi<A>, k.add_scaled = add_scaled<A>;
-  k.mask_and_max = mask_and_max<A>, k.finite_bits = finite_bits<A>, k.exp_and_sum = exp_and_sum<A>, k.merge = merge<A>;
+  k.mask_and_max = mask_and_max<A>, k.finite_bits = finite_bits<A>, k.exp_and_sum = exp_and_sum<A>, k.softmax = softmax<A>, k.merge = merge<A>;
   k.norm = norm<A>, k.rotate = rotate<A>;
   return k;
 }

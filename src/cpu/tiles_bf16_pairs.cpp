@@ -18,7 +18,7 @@ namespace HWY_NAMESPACE {
 void narrow(float* p, index_t first, index_t last) {
   std::uint16_t* const to = static_cast<std::uint16_t*>(static_cast<void*>(p));
   for (index_t j = first / lane_group * lane_group, end = round_up(last, lane_group); j < end; j += num_lanes<float>) {
-    const auto rounded = to_bf16_bits(hn::LoadU(tag<float>(), p + j));
+    const auto rounded = to_bf16_bits(tag<float>(), hn::LoadU(tag<float>(), p + j));
     hn::StoreU(rounded, hn::Rebind<std::uint16_t, tag<float>>(), to + j);
   }
 }

@@ -27,10 +27,9 @@ void project_to(unsigned max_blocks, const operand& x, const packed_matrix& w, c
 template <class A>
 void project_exact(context& ctx, const project_params& p) {
   run(ctx, [&](launches& l) {
-    for (int t = 0; t < p.num_targets; ++t) {
-      const packed_matrix& w = p.targets[t].weights;
+    for (const auto& [w, out] : p.targets) {
       kernels::exact_projection<A> one;
-      one.x = p.x, one.y = p.targets[t].out, one.residual = p.residual;
+      one.x = p.x, one.y = out, one.residual = p.residual;
       one.w = w.data, one.w_type = w.type, one.w_stride = w.depth, one.bias = static_cast<const A*>(w.bias);
       kernels::project_exact(one, l.stream());
     }
@@ -47,12 +46,13 @@ void backend::project(context& ctx, const project_params& p, workspace& scratch)
   }
   const auto suited = [&](const operand& o) { return suited_operand(o, o.data == nullptr || has_matrix_rows(o), scratch); };
   const suited_operand x = suited(p.x), residual = suited(p.residual);
-  const suited_operand outs[] = {suited(p.targets[0].out), suited(p.targets[1].out), suited(p.targets[2].out)};
+  const auto out = [&](std::size_t t) { return suited(t < p.targets.size() ? p.targets[t].out : operand{}); };
+  const suited_operand outs[] = {out(0), out(1), out(2)};
   if (scratch.measuring() || p.x.rows() == 0) return;
   const unsigned max_blocks = p.wgmma ? static_cast<unsigned>(ctx.num_workers()) : 0;
   run(ctx, [&](launches& l) {
     x.copy_in(l.stream()), residual.copy_in(l.stream());
-    for (int t = 0; t < p.num_targets; ++t) {
+    for (std::size_t t = 0; t < p.targets.size(); ++t) {
       const operand& y = outs[t].get();
       with_half(p.x.type, [&](auto element) {
         using T = decltype(element);

@@ -64,8 +64,7 @@ template <class A>
 void model_project(const rapt::project_params& p) {
   for (index_t row = 0; row < p.x.rows(); ++row) {
     const std::vector<A> x = whole_row<A>(p.x, row);
-    for (int t = 0; t < p.num_targets; ++t) {
-      const auto& [w, out] = p.targets[t];
+    for (const auto& [w, out] : p.targets) {
       for (index_t c = 0; c < w.columns; ++c) {
         std::vector<A> column;
         for (index_t k = 0; k < w.depth; ++k) column.push_back(matrix_element<A>(w, k, c));

@@ -38,6 +38,7 @@ struct project_case {
   random_tensor x, residual;
   std::vector<hand_packed> weights;
   std::vector<random_tensor> outs;
+  std::vector<rapt::project_params::target> targets;
   rapt::project_params p;
 
   project_case(std::uint64_t seed, const project_limits& limits) {
@@ -58,18 +59,19 @@ struct project_case {
                       random.pick<double>({std::nan(""), HUGE_VAL, -HUGE_VAL, 3e38, -0.0}));
     p.x = x.o;
 
-    p.num_targets = static_cast<int>(random.between(1, 3));
-    for (int t = 0; t < p.num_targets; ++t) {
+    const index_t num_targets = random.between(1, 3);
+    for (index_t t = 0; t < num_targets; ++t) {
       const index_t columns = one_of(limits.columns), heads = columns % 3 == 0 ? 3 : 1;
       weights.emplace_back(random, w_type, p.accumulator, depth, columns, limits.special_values);
       outs.emplace_back(random, random.chance(0.6) ? p.accumulator : x_type, batch, len, heads, columns / heads);
     }
-    if (p.num_targets == 1 && random.chance(0.4)) {
+    if (num_targets == 1 && random.chance(0.4)) {
       residual = random_tensor(random, x_type, batch, len, outs[0].o.heads, outs[0].o.dim);
       residual.fill(random, 1.0);
       p.residual = residual.o;
     }
-    for (std::size_t t = 0; t < outs.size(); ++t) p.targets[t] = {weights[t].matrix, outs[t].o};
+    for (std::size_t t = 0; t < outs.size(); ++t) targets.push_back({weights[t].matrix, outs[t].o});
+    p.targets = targets;
   }
 
   /// Outputs like these, which p then has.
@@ -77,7 +79,7 @@ struct project_case {
     std::vector<random_tensor> made;
     for (std::size_t t = 0; t < outs.size(); ++t) {
       made.push_back(like[t].copy());
-      p.targets[t].out = made[t].o;
+      targets[t].out = made[t].o;
     }
     return made;
   }

@@ -32,12 +32,12 @@ constexpr exact_project_kernel all_kernels[] = {exact_project_kernel::tiles, exa
 
 template <class A>
 void project_targets(const rapt::project_params& p, index_t gap, exact_project_kernel kernel) {
-  for (int t = 0; t < p.num_targets; ++t) {
-    const weight_rows w(p.targets[t].weights, gap);
+  for (const auto& [weights, out] : p.targets) {
+    const weight_rows w(weights, gap);
     rapt::kernels::exact_projection<A> projection;
-    projection.x = p.x, projection.y = p.targets[t].out, projection.residual = p.residual;
-    projection.w = w.data.data(), projection.w_type = p.targets[t].weights.type, projection.w_stride = w.stride;
-    projection.bias = static_cast<const A*>(p.targets[t].weights.bias);
+    projection.x = p.x, projection.y = out, projection.residual = p.residual;
+    projection.w = w.data.data(), projection.w_type = weights.type, projection.w_stride = w.stride;
+    projection.bias = static_cast<const A*>(weights.bias);
     rapt::kernels::project_exact_with(kernel, projection, nullptr);
   }
 }

@@ -104,25 +104,16 @@ class forward_pipeline {
   bool streams() const { return kind_ == source_kind::append || kind_ == source_kind::step; }
 
   void project_inputs(workspace& scratch, const operand& x, const operand& x_kv, const operand& q, const operand& k, const operand& v) const {
-    project_params p = projection_of(x);
-    p.targets[p.num_targets++] = {m_.q, q};
-    const auto add_kv = [&] {
-      p.targets[p.num_targets++] = {first_columns(m_.k, k.heads * k.dim), k};
-      p.targets[p.num_targets++] = {first_columns(m_.v, v.heads * v.dim), v};
-    };
-    if (kind_ != source_kind::stored && !has_x_kv()) add_kv();
-    Backend::project(ctx_, p, scratch);
-    if (!has_x_kv()) return;
-    p.x = x_kv, p.num_targets = 0;
-    add_kv();
-    Backend::project(ctx_, p, scratch);
+    const project_params::target targets[] = {{m_.q, q}, {first_columns(m_.k, k.heads * k.dim), k}, {first_columns(m_.v, v.heads * v.dim), v}};
+    const std::span all(targets);
+    if (kind_ != source_kind::stored && !has_x_kv()) return project(scratch, x, all);
+    project(scratch, x, all.first(1));
+    if (has_x_kv()) project(scratch, x_kv, all.last(2));
   }
-  project_params projection_of(const operand& x) const {
-    project_params p;
-    p.accumulator = accumulator_;
+  void project(workspace& scratch, const operand& x, std::span<const project_params::target> targets, const operand& residual = {}) const {
+    project_params p{.accumulator = accumulator_, .x = x, .targets = targets, .residual = residual};
     set_numerics(p, c_.numerics);
-    p.x = x;
-    return p;
+    Backend::project(ctx_, p, scratch);
   }
   static packed_matrix first_columns(packed_matrix all, index_t columns) {
     all.columns = columns;
@@ -183,20 +174,22 @@ class forward_pipeline {
   void attend(workspace& scratch, const forward_kv& kv, const operand& q, const operand& attended, const operand& x, index_t first_row) const {
     sequence_rows* const rows = rows_of_call(kv, x.batch, x.len, first_row);
     set_query_positions(kv, rows, x, first_row);
-    attend_params p;
-    p.accumulator = accumulator_;
+    attend_params p{.accumulator = accumulator_,
+                    .q = q,
+                    .out = attended,
+                    .lse = options_.lse.present() ? batch_rows(options_.lse.get(), first_row, x.batch) : operand{},
+                    .sequences = rows,
+                    .num_sequences = num_sequences(kv, x.batch),
+                    .kv = kv.layout,
+                    .num_kv_heads = c_.num_kv_heads,
+                    .softmax_scale = *c_.softmax_scale,
+                    .softcap = c_.softcap.value_or(0),
+                    .alibi_slopes = m_.alibi.empty() ? nullptr : m_.alibi.data(),
+                    .sink_logits = m_.sinks.empty() ? nullptr : m_.sinks.data(),
+                    .window_left = c_.window.left.value_or(no_window),
+                    .window_right = c_.causal ? 0 : c_.window.right.value_or(no_window),
+                    .mask = options_.mask.params()};
     set_numerics(p, c_.numerics);
-    p.q = q, p.out = attended, p.kv = kv.layout;
-    if (options_.lse.present()) p.lse = batch_rows(options_.lse.get(), first_row, x.batch);
-    p.sequences = rows, p.num_sequences = num_sequences(kv, x.batch);
-    p.num_kv_heads = c_.num_kv_heads;
-    p.softmax_scale = *c_.softmax_scale;
-    p.softcap = c_.softcap.value_or(0);
-    p.alibi_slopes = m_.alibi.empty() ? nullptr : m_.alibi.data();
-    p.sink_logits = m_.sinks.empty() ? nullptr : m_.sinks.data();
-    p.window_left = c_.window.left.value_or(no_window);
-    p.window_right = c_.causal ? 0 : c_.window.right.value_or(no_window);
-    p.mask = options_.mask.params();
     if (options_.dropout && c_.dropout_p > 0)
       p.dropout_p = c_.dropout_p, p.dropout_seed = options_.dropout->seed, p.dropout_offset = options_.dropout->offset;
     const bool packed_mask = options_.mask.rank() == 2;
@@ -222,10 +215,8 @@ class forward_pipeline {
   }
 
   void project_output(workspace& scratch, const operand& attended, const operand& x, const operand& y) const {
-    project_params p = projection_of(joined_heads(attended));
-    p.targets[p.num_targets++] = {m_.out, y};
-    if (options_.residual) p.residual = x;
-    Backend::project(ctx_, p, scratch);
+    const project_params::target target{m_.out, y};
+    project(scratch, joined_heads(attended), {&target, 1}, options_.residual ? x : operand{});
   }
 
   context& ctx_;

@@ -4,6 +4,7 @@
 #include <rapt/core/dtype.hpp>
 
 #include <algorithm>
+#include <span>
 
 namespace rapt {
 inline namespace v0 {
@@ -94,7 +95,7 @@ struct attend_params {
   const sequence_rows* sequences = nullptr;  ///< [num_sequences]. Host memory.
   index_t num_sequences = 0;
   packed_kv kv;                          ///< used where present(),
-  operand k, v;                          ///< else these: [kv_batch, kv_len, stored heads, dim] strided
+  operand k = {}, v = {};                ///< else these: [kv_batch, kv_len, stored heads, dim] strided
   const index_t* k_positions = nullptr;  ///< strided keys: [kv_len], one for all sequences; null: index. Host memory.
   index_t num_kv_heads = 1;              ///< query head h reads kv head h / (num_heads / num_kv_heads), or the only stored one
   double softmax_scale = 1;
@@ -128,13 +129,12 @@ struct project_params {
     operand out;  ///< columns = heads * dim, column c is (c / dim, c % dim)
   };
   dtype accumulator = dtype::f32;
-  operand x;  ///< depth = heads * dim; any floating type
-  target targets[3];
-  int num_targets = 0;
-  operand residual;           ///< like targets[0].out; data null: none
-  bool bf16_pairs = false;    ///< cpu-bf16dot-v1: x and weights are bf16
-  bool tensor_cores = false;  ///< uses_tensor_cores: x and weights are f16, or bf16; out is float or that
-  bool wgmma = false;         ///< uses_wgmma
+  operand x;                        ///< depth = heads * dim; any floating type
+  std::span<const target> targets;  ///< up to 3. Host memory.
+  operand residual;                 ///< like targets[0].out; data null: none
+  bool bf16_pairs = false;          ///< cpu-bf16dot-v1: x and weights are bf16
+  bool tensor_cores = false;        ///< uses_tensor_cores: x and weights are f16, or bf16; out is float or that
+  bool wgmma = false;               ///< uses_wgmma
 };
 
 struct norm_params {

@@ -85,8 +85,9 @@ void run_project(Context& ctx, const operand& x, const packed_matrix& weights, c
     raise(errc::shape, "project: weights are packed for " + std::string(name_of(weights.type == dtype::f64 ? dtype::f64 : dtype::f32)) +
                            " accumulation; y is " + std::string(name_of(y.type)));
   if (x.rows() == 0) return;
+  const project_params::target target{weights, y};
   project_params params;
-  params.accumulator = accumulator, params.x = x, params.num_targets = 1, params.targets[0] = {weights, y};
+  params.accumulator = accumulator, params.x = x, params.targets = {&target, 1};
   params.tensor_cores = uses_tensor_cores(ctx.numerics({y.type, y.type}));
   run_in_workspace(ctx, [&](workspace& scratch) { backend_of<Context>::project(ctx, params, scratch); });
 }
