@@ -22,10 +22,8 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
 
   const bool walks = seen.last > lane_group;  // fewer keys are not worth asking for ahead
   A sum[max_lone_rows];
-  const auto each_row = [=, group_size = c.group_size](const auto& f) {
-    for (index_t h = 0, r = 0, head = 0; h < num_kv_heads; ++h, r = h * tile_rows)
-      for (index_t i = 0; i < group_size; ++i) f(r++, head++);
-  };
+  // Rows that pad a tile stand between those of two heads, or nowhere.
+  const index_t together = tile_rows == c.group_size ? num_kv_heads : 1;
   std::memset(w.acc, 0, static_cast<std::size_t>(num_kv_heads * tile_rows * c.value_stride) * sizeof(A));
   if (seen.empty()) {
     std::fill_n(sum, max_lone_rows, A{1});
@@ -53,8 +51,6 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
                       {queries + d * tile_rows, keys + d * lane_group * size, c.head_dim * lane_group, std::min(score_block, c.head_dim - d),
                        ceil_div(count, lane_group), w.scores + h * tile_rows * score_stride + first, score_stride, d > 0, walks, nullptr});
     });
-    // Rows that pad a tile stand between those of two heads, or nowhere.
-    const index_t together = tile_rows == c.group_size ? num_kv_heads : 1;
     for (index_t h = 0; h < num_kv_heads; h += together)
       if (c.rows.softmax(w.scores + h * tile_rows * score_stride, together * c.group_size, seen, sum + h * tile_rows)) return false;
     each_piece([&](index_t h, const std::byte* head, index_t slot, index_t first, index_t count) {
@@ -64,10 +60,9 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
     });
   }
   const index_t first_out = out.offset(s.first_row, first_head);
-  each_row([&](index_t r, index_t head) {
-    c.rows.store(w.acc + r * c.value_stride, A{1} / sum[r], c.value_dim, byte_at(out.data, first_out + head * out.head_stride, out.type), out.type,
-                 out.dim_stride);
-  });
+  for (index_t h = 0; h < num_kv_heads; h += together)
+    c.rows.store_rows(w.acc + h * tile_rows * c.value_stride, c.value_stride, sum + h * tile_rows, together * c.group_size, c.value_dim,
+                      byte_at(out.data, first_out + h * c.group_size * out.head_stride, out.type), out.type, out.head_stride, out.dim_stride);
   return true;
 }
 

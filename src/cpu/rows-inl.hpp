@@ -133,6 +133,12 @@ void store(const A* from, A by, index_t n, void* to, dtype type, index_t stride)
   }
 }
 
+template <class A>
+void store_rows(const A* from, index_t from_stride, const A* sums, index_t rows, index_t n, void* to, dtype type, index_t to_stride, index_t stride) {
+  const index_t bytes = to_stride * size_of(type);
+  for (index_t r = 0; r < rows; ++r) store<A>(from + r * from_stride, A{1} / sums[r], n, static_cast<std::byte*>(to) + r * bytes, type, stride);
+}
+
 #if HWY_TARGET != HWY_SCALAR
 /// Four rows by four columns.
 HWY_INLINE void transpose_4x4(const float* const* rows, index_t column, float* to, index_t to_stride) {
