@@ -8,9 +8,6 @@ namespace rapt {
 inline namespace v0 {
 namespace kernels {
 
-constexpr int decode_segment_tiles = segment_len / decode_keys, segments_of_super = super_segment_len / segment_len;
-static_assert(decode_segment_tiles == 2 * decode_warps);
-
 /// Blocks that share a multiprocessor of Hopper: what one does between its copies hides behind those of others. Deep: one has it to itself.
 template <int Dim, bool Deep>
 constexpr int decode_blocks = Deep         ? 1
@@ -78,6 +75,25 @@ struct decode_options {
   bool q_by_chunks, k_by_chunks, v_by_chunks, out_by_pairs;
 };
 
+/// 8 elements, of which those from `count` on are zeros.
+template <bool General, class T>
+RAPT_DEVICE void copy_chunk(T* to, const T* from, int count, bool by_chunks) {
+  if (!General || by_chunks)
+    simt::copy_async_16(simt::shared_address(to), from, count > 0);
+  else
+    *reinterpret_cast<eight_elements*>(to) = gather(from, count);
+}
+/// The 16 queries: one share of every thread.
+template <bool General, class T, int Dim>
+RAPT_DEVICE void start_queries(T* q, const attention_problem<T>& p, const decode_options& o, const sequence& s, const decode_work& w) {
+  constexpr int chunks = Dim / 8;
+  for (int i = static_cast<int>(simt::thread_idx()); i < decode_rows * chunks; i += decode_threads) {
+    const int row = i / chunks, chunk = i % chunks;
+    copy_chunk<General>(q + chunk_offset<Dim>(static_cast<unsigned>(row), static_cast<unsigned>(chunk)) / 2,
+                        p.q.at(w.sequence_idx, s.first_row + w.query(row), w.head(row)) + chunk * 8, p.head_dim - chunk * 8, o.q_by_chunks);
+  }
+}
+
 /// The copies of a block: in what order, and from where. Lanes of a warp hold the segment's part of the page table: at most 32 entries, because pages
 /// have at least 16 tokens.
 template <bool General, class T, int Dim, bool Deep>
@@ -85,22 +101,13 @@ class decode_copies {
  public:
   static constexpr int score_steps = 2 * 4, steps = score_steps + decode_segment_tiles, stages = decode_stages<Dim, Deep>;
 
-  RAPT_DEVICE decode_copies(decode_stages_of<T, Dim, Deep>& to, T* q, const attention_problem<T>& p, const decode_options& o, const sequence& s,
+  RAPT_DEVICE decode_copies(decode_stages_of<T, Dim, Deep>& to, const attention_problem<T>& p, const decode_options& o, const sequence& s,
                             const decode_work& w)
-      : to_(to), q_(q), p_(p), o_(o), s_(s), w_(w), first_tile_(w.segment * decode_segment_tiles) {
+      : to_(to), p_(p), o_(o), s_(s), w_(w), first_tile_(w.segment * decode_segment_tiles) {
     if (p.page_table == nullptr) return;
     first_page_ = w.segment * static_cast<int>(segment_len) / p.page_len;
     const int page = first_page_ + static_cast<int>(simt::lane_idx());
     page_ = page * p.page_len < s.kv_len ? p.page_table[s.first_key + page] : 0;
-  }
-
-  /// The 16 queries: one share of every thread.
-  RAPT_DEVICE void start_queries() const {
-    for (int i = static_cast<int>(simt::thread_idx()); i < decode_rows * chunks; i += decode_threads) {
-      const int row = i / chunks, chunk = i % chunks;
-      copy_chunk(q_ + chunk_offset<Dim>(static_cast<unsigned>(row), static_cast<unsigned>(chunk)) / 2,
-                 p_.q.at(w_.sequence_idx, s_.first_row + w_.query(row), w_.head(row)) + chunk * 8, p_.head_dim - chunk * 8, o_.q_by_chunks);
-    }
   }
 
   /// What a warp copies at a step: 16 keys of a tile of its own, or 16 values of one that all warps share.
@@ -132,17 +139,10 @@ class decode_copies {
     T* const to = keys(step);
     RAPT_UNROLL for (int r = 0; r < decode_copied_rows; r += rows_at_once) {
       RAPT_UNROLL for (int c = 0; c < chunks; c += side)
-          copy_chunk(to + chunk_offset<Dim>(static_cast<unsigned>(row + r), static_cast<unsigned>(lane % side + c)) / 2, from + c * 8,
-                     first + row + r < s_.kv_len ? dim - column - c * 8 : 0, by_chunks);
+          copy_chunk<General>(to + chunk_offset<Dim>(static_cast<unsigned>(row + r), static_cast<unsigned>(lane % side + c)) / 2, from + c * 8,
+                              first + row + r < s_.kv_len ? dim - column - c * 8 : 0, by_chunks);
       from += rows_at_once * view.row_stride;
     }
-  }
-  /// 8 elements, of which those from `count` on are zeros.
-  RAPT_DEVICE void copy_chunk(T* to, const T* from, int count, bool by_chunks) const {
-    if (!General || by_chunks)
-      simt::copy_async_16(simt::shared_address(to), from, count > 0);
-    else
-      *reinterpret_cast<eight_elements*>(to) = gather(from, count);
   }
   /// Key `key`, a multiple of 16, and with it the 15 that follow, which are in the same page.
   RAPT_DEVICE const T* at(const heads_view<const T>& view, int key) const {
@@ -152,7 +152,6 @@ class decode_copies {
   }
 
   decode_stages_of<T, Dim, Deep>& to_;
-  T* q_;
   const attention_problem<T>& p_;
   const decode_options& o_;
   const sequence& s_;

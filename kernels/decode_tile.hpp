@@ -12,6 +12,8 @@ inline namespace v0 {
 namespace kernels {
 
 constexpr int decode_warps = 4, decode_threads = decode_warps * 32, decode_rows = 16, decode_keys = 64, decode_copied_rows = 16;
+constexpr int decode_segment_tiles = segment_len / decode_keys, segments_of_super = super_segment_len / segment_len;
+static_assert(decode_segment_tiles == 2 * decode_warps);
 
 /// u [16, 16] = the queries times 16 keys.
 template <class T, int Dim>
@@ -59,9 +61,19 @@ RAPT_DEVICE void store_weights(T* to, const simt::mma_c (&p)[decode_keys / 8], i
       simt::round_pair<T>(p[n].elements[i * 2], p[n].elements[i * 2 + 1]);
 }
 
-/// acc [16, 8 * N] += p [16, 64] times columns of v [64, Dim], from chunk `first_chunk` on. With OnlyFinite, elements of v that are not finite count
+/// Where a tile's values lie in shared memory: bytes to a chunk of 8 columns of a key. By rows of Dim columns;
+template <int Dim>
+struct value_rows {
+  static RAPT_DEVICE unsigned offset(unsigned key, unsigned chunk) { return chunk_offset<Dim>(key, chunk); }
+};
+/// by chunks, each of all keys of a segment.
+struct value_columns {
+  static RAPT_DEVICE unsigned offset(unsigned key, unsigned chunk) { return (chunk * static_cast<unsigned>(segment_len) + key) * 16; }
+};
+
+/// acc [16, 8 * N] += p [16, 64] times columns of v [64, ..], from chunk `first_chunk` on. With OnlyFinite, elements of v that are not finite count
 /// as +0.
-template <class T, int Dim, bool OnlyFinite, int N>
+template <class T, class Place, bool OnlyFinite, int N>
 RAPT_DEVICE void decode_values(simt::mma_c (&acc)[N], const T* p, const T* v, unsigned first_chunk) {
   const unsigned lane = simt::lane_idx();
   const std::uint32_t weights = simt::shared_address(p), values = simt::shared_address(v);
@@ -71,7 +83,7 @@ RAPT_DEVICE void decode_values(simt::mma_c (&acc)[N], const T* p, const T* v, un
         simt::load_matrices(rows[k].registers, weights + chunk_offset<decode_keys>(lane % 16, (half * 2 + k) * 2 + lane / 16));
     std::uint32_t columns[N][4];
     RAPT_UNROLL for (unsigned n = 0; n < N; ++n) {
-      simt::load_matrices_transposed(columns[n], values + chunk_offset<Dim>(half * 32 + lane, first_chunk + n));
+      simt::load_matrices_transposed(columns[n], values + Place::offset(half * 32 + lane, first_chunk + n));
       if constexpr (OnlyFinite)
         for (std::uint32_t& pair : columns[n]) pair = finite_halves<T>(pair);
     }
@@ -81,14 +93,14 @@ RAPT_DEVICE void decode_values(simt::mma_c (&acc)[N], const T* p, const T* v, un
 }
 
 /// Whether all values of these columns are finite, found by the tensor cores: 0 times anything else is NaN.
-template <class T, int Dim, int N>
+template <class T, class Place, int N>
 RAPT_DEVICE bool all_values_finite(const T* v, unsigned first_chunk) {
   const std::uint32_t values = simt::shared_address(v);
   simt::mma_c sums{};
   for (unsigned half = 0; half < 2; ++half)
     for (unsigned n = 0; n < N; ++n) {
       std::uint32_t columns[4];
-      simt::load_matrices_transposed(columns, values + chunk_offset<Dim>(half * 32 + simt::lane_idx(), first_chunk + n));
+      simt::load_matrices_transposed(columns, values + Place::offset(half * 32 + simt::lane_idx(), first_chunk + n));
       simt::multiply_add<T>(sums, {}, {{columns[0], columns[1]}});
       simt::multiply_add<T>(sums, {}, {{columns[2], columns[3]}});
     }
@@ -96,7 +108,7 @@ RAPT_DEVICE bool all_values_finite(const T* v, unsigned first_chunk) {
 }
 
 /// What decode_values<OnlyFinite> left out: values that are infinite or NaN, one by one, for the rows that see their keys: sees(row, key).
-template <class T, int Dim, int N, class Sees>
+template <class T, class Place, int N, class Sees>
 RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[N], const T* p, const T* v, unsigned first_chunk, Sees sees) {
   const unsigned lane = simt::lane_idx();
   RAPT_NO_UNROLL for (unsigned key = 0; key < decode_keys; ++key) {
@@ -104,7 +116,7 @@ RAPT_DEVICE void add_values_not_finite(simt::mma_c (&acc)[N], const T* p, const 
       if (!sees(static_cast<int>(lane / 4 + i * 8), static_cast<int>(key))) continue;
       const std::uint16_t weight = p[chunk_offset<decode_keys>(lane / 4 + i * 8, key / 8) / 2 + key % 8].bits;
       RAPT_UNROLL for (unsigned n = 0; n < N; ++n) RAPT_UNROLL for (unsigned e = 0; e < 2; ++e) {
-        const std::uint16_t value = v[chunk_offset<Dim>(key, first_chunk + n) / 2 + lane % 4 * 2 + e].bits;
+        const std::uint16_t value = v[Place::offset(key, first_chunk + n) / 2 + lane % 4 * 2 + e].bits;
         if (finite_halves<T>(value) != value) acc[n].elements[i * 2 + e] += simt::widen<T>(weight) * simt::widen<T>(value);
       }
     }

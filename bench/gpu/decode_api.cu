@@ -85,9 +85,9 @@ int run_decode(const decode_call* c, rapt::simt::stream stream) {
   return guarded([&] {
     const decode_limits limits{c->max_q_len, c->max_kv_len};
     if (c->is_bf16 != 0)
-      attend_decode(problem_of<bf16>(*c), limits, c->acc, c->max_and_sum, c->counters, stream);
+      attend_decode(problem_of<bf16>(*c), limits, {c->acc, c->max_and_sum, c->counters}, stream);
     else
-      attend_decode(problem_of<f16>(*c), limits, c->acc, c->max_and_sum, c->counters, stream);
+      attend_decode(problem_of<f16>(*c), limits, {c->acc, c->max_and_sum, c->counters}, stream);
   });
 }
 

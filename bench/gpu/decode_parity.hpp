@@ -97,7 +97,7 @@ std::vector<std::uint32_t> decoded(const decode_case& c, int head_dim) {
   const auto sizes = rapt::kernels::decode_sizes_of(p, limits);
   device_array<float> acc(static_cast<std::size_t>(sizes.acc)), max_and_sum(static_cast<std::size_t>(sizes.max_and_sum));
   device_array<unsigned> counters(std::vector<unsigned>(static_cast<std::size_t>(sizes.counters)));
-  rapt::kernels::attend_decode(p, limits, acc.data(), max_and_sum.data(), counters.data(), nullptr);
+  rapt::kernels::attend_decode(p, limits, {acc.data(), max_and_sum.data(), counters.data()}, nullptr);
   std::vector<std::uint32_t> words;
   add_words(words, out.download());
   add_words(words, lse.download());

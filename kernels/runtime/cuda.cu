@@ -83,10 +83,19 @@ failure describe_tensor(const tensor_layout& layout, tensor_map& to) {
 
 failure last_error() { return said("cudaGetLastError", cudaGetLastError()); }
 
-failure launch(const void* kernel, simt::index3 grid, unsigned num_threads, std::size_t shared_bytes, void** params, stream s) {
+failure launch(const void* kernel, unsigned cluster_blocks, simt::index3 grid, unsigned num_threads, std::size_t shared_bytes, void** params,
+               stream s) {
   const cudaError_t allowed = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
   if (failure f = said("cudaFuncSetAttribute", allowed)) return f;
-  return said("cudaLaunchKernel", cudaLaunchKernel(kernel, dim3(grid.x, grid.y, grid.z), dim3(num_threads), params, shared_bytes, s));
+  if (cluster_blocks == 1)
+    return said("cudaLaunchKernel", cudaLaunchKernel(kernel, dim3(grid.x, grid.y, grid.z), dim3(num_threads), params, shared_bytes, s));
+  cudaLaunchAttribute clusters{};
+  clusters.id = cudaLaunchAttributeClusterDimension;
+  clusters.val.clusterDim = {cluster_blocks, 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(grid.x, grid.y, grid.z), config.blockDim = dim3(num_threads), config.dynamicSmemBytes = shared_bytes, config.stream = s;
+  config.attrs = &clusters, config.numAttrs = 1;
+  return said("cudaLaunchKernelExC", cudaLaunchKernelExC(&config, kernel, params));
 }
 
 }  // namespace runtime

@@ -7,7 +7,8 @@ inline namespace v0 {
 namespace runtime {
 
 /// In the order of the stream; says what was refused. What goes wrong later is said by synchronize.
-[[nodiscard]] failure launch(const void* kernel, simt::index3 grid, unsigned num_threads, std::size_t shared_bytes, void** params, stream s);
+[[nodiscard]] failure launch(const void* kernel, unsigned cluster_blocks, simt::index3 grid, unsigned num_threads, std::size_t shared_bytes,
+                             void** params, stream s);
 
 }  // namespace runtime
 }  // namespace v0

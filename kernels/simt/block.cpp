@@ -1,5 +1,5 @@
 // A block: which of its threads runs next, who waits for whom at sync_threads and within a warp, and how it ends.
-#include <kernels/simt/block.hpp>
+#include <kernels/simt/block_cluster.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -10,7 +10,7 @@ inline namespace v0 {
 namespace simt {
 namespace emulator {
 
-void block::run(index3 idx) {
+void block::begin(index3 idx) {
   idx_ = idx;
   std::memset(shared_, nan_byte, shared_bytes_);
   num_done_ = 0;
@@ -22,17 +22,11 @@ void block::run(index3 idx) {
     device_thread& thread = threads_[t];
     thread.idx = t;
     thread.done = false;
-    thread.group = 0;
+    thread.group = thread.meeting = 0;
     thread.start(&thread_main);
     ready_.insert(t);
   }
-  running = this;
   release(&idx_);
-  main_.switch_to(*next());
-  acquire(&num_done_);
-  running = nullptr;
-  if (!error_) look_for_leftovers();
-  if (error_) std::rethrow_exception(error_);
 }
 
 void block::meet_block(const char* instruction) {
@@ -110,20 +104,20 @@ void block::run_thread(fibre*& self, fibre*& to) {
       b.body_();
     }
     b.land_copies(thread.group + 1);
-  } catch (...) {
-    if (!b.error_) b.error_ = std::current_exception();
-  }
+  } catch (...) { b.cluster_.fails(std::current_exception()); }
   thread.done = true;
   ++b.num_done_;
   release(&b.num_done_);
+  // Others may not look at it any more.
+  if (b.has_ended()) std::memset(b.shared_, nan_byte, b.shared_bytes_);
   self = &thread;
-  to = b.next();
+  to = b.cluster_.next(b);
 }
 
 void block::wait(const char* instruction) {
   device_thread& me = *self_;
   me.waits_at = instruction;
-  fibre* const to = next();
+  fibre* const to = cluster_.next(*this);
   if (to != &me) me.switch_to(*to);
 }
 
@@ -133,14 +127,21 @@ void block::give_way() {
   wait("");
 }
 
-fibre* block::next() {
-  land_some();
+void block::wait_for_cluster() {
+  at_cluster_.insert(self_->idx);
+  wait("barrier.cluster.wait");
+}
+void block::cluster_has_met() {
+  ready_.insert(at_cluster_);
+  at_cluster_.clear();
+}
+
+bool block::can_go_on() {
   while (ready_.empty() && !tiles_.empty()) land_tile(0);
-  if (error_) return &main_;
-  if (ready_.empty()) {
-    if (num_done_ != threads_.size()) error_ = std::make_exception_ptr(emulator_error(deadlock_report()));
-    return &main_;
-  }
+  return !ready_.empty();
+}
+
+fibre* block::take() {
   unsigned idx = 0;
   switch (current_schedule.order) {
     case thread_order::ascending:
@@ -159,11 +160,13 @@ fibre* block::next() {
 }
 
 void block::look_for_leftovers() {
-  const auto found = [&](const char* what) { error_ = std::make_exception_ptr(emulator_error(where() + " has ended with " + what)); };
+  const auto found = [&](const char* what) { cluster_.fails(std::make_exception_ptr(emulator_error(where() + " has ended with " + what))); };
   if (!tiles_.empty()) found("tiles on their way");
   tiles_.clear();
   for (const named_barrier& b : named_)
     if (b.arrived != 0) found("arrivals at a barrier that nobody has waited for");
+  for (const device_thread& thread : threads_)
+    if (thread.meeting != 0) found("arrivals at its cluster that were not waited for");
   for (std::size_t w = 0; w < warps_.size(); ++w) {
     if (!warps_[w].products.empty()) found("products in flight");
     if (warps_[w].num_products != issued_[w * warp_size / warpgroup_size].size()) found("warps of a warpgroup that have issued different products");

@@ -1,4 +1,5 @@
-// One block of a launch on the emulator: its threads as fibres, and all that they wait for and have under way. Private to the emulator's sources.
+// One block of a launch on the emulator: its threads as fibres, and all that they wait for and have under way; with others it is a block_cluster.
+// Private to the emulator's sources.
 #pragma once
 #include <kernels/simt/emulator.hpp>
 #include <kernels/simt/fibre.hpp>
@@ -46,12 +47,14 @@ struct device_thread : fibre {
   const char* waits_at = "";
   std::vector<copy> copies;  // in flight, oldest first
   unsigned group = 0;        // of the next copy
+  unsigned meeting = 0;      // of the cluster, which it has arrived at, counted from 1; 0: it has waited for it
 };
 
 /// What orders those that meet, for ThreadSanitizer: of two rounds in turn, so that who leaves one late is not ordered by arrivals at the next.
 class round {
  public:
   const void* token() const { return &tokens_[number_ % 2]; }
+  const void* token_before() const { return &tokens_[(number_ + 1) % 2]; }
   void ends() { ++number_; }
 
  private:
@@ -106,10 +109,14 @@ struct tile_copy {
   std::function<void()> land;
 };
 
+class block_cluster;
+
 class block {
  public:
-  block(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& body)
-      : grid_(grid),
+  block(block_cluster& cluster, unsigned rank, index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& body)
+      : cluster_(cluster),
+        rank_(rank),
+        grid_(grid),
         body_(body),
         threads_(num_threads),
         warps_((num_threads + warp_size - 1) / warp_size),
@@ -121,10 +128,28 @@ class block {
     shared_ = storage_.get() + (shared_alignment - address % shared_alignment) % shared_alignment;
   }
 
-  /// All of its threads, from the beginning. Throws what one of them has thrown, or what is wrong with how it ended.
-  void run(index3 idx);
+  // For its cluster.
+  /// All of its threads can run, from the beginning.
+  void begin(index3 idx);
+  /// Whether one of its threads can go on: tiles land where none could otherwise.
+  bool can_go_on();
+  /// The thread to run now, one of those that can go on.
+  fibre* take();
+  void land_some();
+  bool has_ended() const { return num_done_ == threads_.size(); }
+  /// What its threads have done is seen by the launching one.
+  void end() { acquire(&num_done_); }
+  /// What a block must not end with.
+  void look_for_leftovers();
+  std::string deadlock_report() const;
+  void wait_for_cluster();
+  void cluster_has_met();
+  /// A thread that others waited for goes on, unless chance has it otherwise.
+  void give_way();
 
   device_thread& self() { return *self_; }
+  block_cluster& cluster() const { return cluster_; }
+  unsigned rank() const { return rank_; }
   index3 idx() const { return idx_; }
   index3 grid() const { return grid_; }
   std::byte* shared() const { return shared_; }
@@ -153,23 +178,17 @@ class block {
   /// All that a thread does; says who goes on then.
   static void run_thread(fibre*& self, fibre*& to);
   void wait(const char* instruction);
-  /// A thread that others waited for goes on, unless chance has it otherwise.
-  void give_way();
-  /// The thread to run now, or the launching stack where all have ended, or where none ever will again.
-  fibre* next();
-  /// What a block must not end with.
-  void look_for_leftovers();
-  std::string deadlock_report() const;
   device_warp& own_warp() { return warps_[self_->idx / warp_size]; }
   phase_barrier& barrier_at(std::uint32_t address, const char* instruction);
   void end_phase(phase_barrier& b);
-  void land_some();
   void land_tile(std::size_t idx);
 
+  block_cluster& cluster_;
+  const unsigned rank_;
   const index3 grid_;
   const std::function<void()>& body_;
   std::vector<device_thread> threads_;
-  thread_set ready_, at_barrier_;
+  thread_set ready_, at_barrier_, at_cluster_;
   round block_meets_;
   std::vector<device_warp> warps_;
   std::vector<issued_products> issued_;  // of each warpgroup
@@ -181,9 +200,7 @@ class block {
   std::unique_ptr<std::byte[]> storage_;
   std::byte* shared_ = nullptr;
   device_thread* self_ = nullptr;
-  fibre main_;
   std::size_t num_done_ = 0, turn_ = 0;
-  std::exception_ptr error_;
   std::mt19937 random_;
 };
 

@@ -1,5 +1,5 @@
 // Launches, and what kernels call: each of these looks at the running block.
-#include <kernels/simt/block.hpp>
+#include <kernels/simt/block_cluster.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -29,24 +29,27 @@ scoped_device::~scoped_device() {
   current_limits = limits_before_;
 }
 
-void run(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& thread) {
+void run(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& thread, unsigned cluster_blocks) {
   check_extent(grid.x, current_limits.grid.x, "grid x");
   check_extent(grid.y, current_limits.grid.y, "grid y");
   check_extent(grid.z, current_limits.grid.z, "grid z");
   check_extent(num_threads, current_limits.threads, "the number of threads");
+  check_extent(cluster_blocks, current_limits.cluster, "the number of blocks of a cluster");
+  if (grid.x % cluster_blocks != 0)
+    throw emulator_error("launch: grid x is " + std::to_string(grid.x) + ", which is no whole clusters of " + std::to_string(cluster_blocks));
   if (shared_bytes > current_limits.shared_bytes)
     throw emulator_error("launch: a block of " + std::to_string(shared_bytes) + " bytes of shared memory; " + current_limits.name + " has " +
                          std::to_string(current_limits.shared_bytes));
   if (running != nullptr) throw emulator_error("launch: a thread of the device can not launch");
   const unseen u;
-  block b(grid, num_threads, shared_bytes, thread);
-  std::vector<index3> blocks;
+  block_cluster cluster(cluster_blocks, grid, num_threads, shared_bytes, thread);
+  std::vector<index3> first_blocks;
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) blocks.push_back({x, y, z});
-  if (current_schedule.order == thread_order::descending) std::reverse(blocks.begin(), blocks.end());
-  if (current_schedule.order == thread_order::random) std::shuffle(blocks.begin(), blocks.end(), std::mt19937(current_schedule.seed));
-  for (const index3 idx : blocks) b.run(idx);
+      for (unsigned x = 0; x < grid.x; x += cluster_blocks) first_blocks.push_back({x, y, z});
+  if (current_schedule.order == thread_order::descending) std::reverse(first_blocks.begin(), first_blocks.end());
+  if (current_schedule.order == thread_order::random) std::shuffle(first_blocks.begin(), first_blocks.end(), std::mt19937(current_schedule.seed));
+  for (const index3 first : first_blocks) cluster.run(first);
 }
 
 unsigned thread_idx() {
@@ -80,6 +83,28 @@ void fail(const char* instruction, const char* what) {
 void meet_block(const char* instruction) {
   const unseen u;
   running->meet_block(instruction);
+}
+void arrive_cluster() {
+  const unseen u;
+  running->cluster().arrive(*running);
+}
+void wait_cluster() {
+  const unseen u;
+  running->cluster().wait(*running);
+}
+unsigned cluster_rank() {
+  const unseen u;
+  return running->rank();
+}
+std::byte* shared_of_block(std::byte* address, std::size_t bytes, unsigned rank) {
+  const unseen u;
+  const std::ptrdiff_t offset = address - running->shared();
+  if (offset < 0 || static_cast<std::size_t>(offset) + bytes > running->shared_bytes())
+    fail("mapa", "the address is outside the block's shared memory");
+  if (!running->cluster().has_met()) fail("mapa", "the cluster has not met yet: its blocks may not have begun");
+  const block* const other = running->cluster().at(rank);
+  if (other == nullptr) fail("mapa", "the cluster has no block of this rank");
+  return other->shared() + offset;
 }
 void meet_warp(std::uint32_t mask, const char* instruction, const void* in, void* out, void (*act)(const warp_operands&)) {
   const unseen u;

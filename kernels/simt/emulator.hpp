@@ -49,8 +49,9 @@ struct device_limits {
   std::size_t shared_bytes;  ///< of a block
   unsigned threads = 1024;   ///< of a block
   index3 grid = {2147483647u, 65535u, 65535u};
+  unsigned cluster = 1;  ///< blocks
 };
-inline constexpr device_limits sm_80{"sm_80", 163 * 1024}, sm_90{"sm_90", 227 * 1024};
+inline constexpr device_limits sm_80{.name = "sm_80", .shared_bytes = 163 * 1024}, sm_90{.name = "sm_90", .shared_bytes = 227 * 1024, .cluster = 8};
 
 struct emulator_error : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -69,8 +70,9 @@ class scoped_device {
   const device_limits limits_before_;
 };
 
-/// Runs `thread` for every thread of every block, block after block, these in the order that the schedule has for threads.
-void run(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& thread);
+/// Runs `thread` for every thread of every block, cluster after cluster, these in the order that the schedule has for threads; the blocks of a
+/// cluster run side by side.
+void run(index3 grid, unsigned num_threads, std::size_t shared_bytes, const std::function<void()>& thread, unsigned cluster_blocks = 1);
 
 // What follows is asked by a running thread about itself.
 unsigned thread_idx();
@@ -83,6 +85,13 @@ std::byte* shared_at(std::uint32_t address, std::size_t bytes, std::size_t align
 
 /// Goes on when all threads of the block have come.
 void meet_block(const char* instruction);
+
+/// All threads of all blocks of the cluster: each arrives, then waits until all have.
+void arrive_cluster();
+void wait_cluster();
+unsigned cluster_rank();
+/// Where `bytes` at an address of this block's shared memory are in that of another block of the cluster.
+std::byte* shared_of_block(std::byte* address, std::size_t bytes, unsigned rank);
 
 /// The lanes that execute one instruction together. Pointers of lanes outside the mask are null.
 struct warp_operands {

@@ -50,12 +50,13 @@ RAPT_DEVICE std::uint32_t shared_address(const void* p) { return static_cast<std
 RAPT_DEVICE void sync_threads() { __syncthreads(); }
 RAPT_DEVICE void sync_warp(std::uint32_t mask = all_lanes) { __syncwarp(mask); }
 
-/// Runs the kernel on `grid` blocks of `num_threads` threads that share a Storage each, in the order of the stream. Throws cuda_error where it is
-/// refused.
+/// Runs the kernel on `grid` blocks of `num_threads` threads that share a Storage each, in clusters of `cluster_blocks` along x, in the order of the
+/// stream. Throws cuda_error where it is refused.
 template <class Storage, class... Params>
-void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream s, const std::type_identity_t<Params>&... params) {
+void launch_clusters(void (*kernel)(Params...), unsigned cluster_blocks, index3 grid, unsigned num_threads, stream s,
+                     const std::type_identity_t<Params>&... params) {
   void* addresses[sizeof...(Params) + 1] = {const_cast<void*>(static_cast<const void*>(&params))...};
-  raise_if(runtime::launch(reinterpret_cast<const void*>(kernel), grid, num_threads, sizeof(Storage), addresses, s));
+  raise_if(runtime::launch(reinterpret_cast<const void*>(kernel), cluster_blocks, grid, num_threads, sizeof(Storage), addresses, s));
 }
 
 #else
@@ -78,11 +79,21 @@ inline void sync_warp(std::uint32_t mask = all_lanes) {
 }
 
 template <class Storage, class... Params>
-void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream s, const std::type_identity_t<Params>&... params) {
-  runtime::emulated::launch(s, [&] { emulator::run(grid, num_threads, sizeof(Storage), [&] { kernel(params...); }); });
+void launch_clusters(void (*kernel)(Params...), unsigned cluster_blocks, index3 grid, unsigned num_threads, stream s,
+                     const std::type_identity_t<Params>&... params) {
+  runtime::emulated::launch(s, [&] {
+    emulator::run(
+        grid, num_threads, sizeof(Storage), [&] { kernel(params...); }, cluster_blocks);
+  });
 }
 
 #endif
+
+/// launch_clusters of blocks that know nothing of each other.
+template <class Storage, class... Params>
+void launch(void (*kernel)(Params...), index3 grid, unsigned num_threads, stream s, const std::type_identity_t<Params>&... params) {
+  launch_clusters<Storage>(kernel, 1, grid, num_threads, s, params...);
+}
 
 /// x, of which the compiler knows nothing: what is computed from it in a loop is computed there again, and keeps no register from pass to pass.
 RAPT_DEVICE unsigned recomputed(unsigned x) {

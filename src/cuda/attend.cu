@@ -97,7 +97,7 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
       l.flush();
       for (const suited_operand* in : {&q, &k, &v}) in->copy_in(l.stream());
       if (limits.max_q_len <= max_decode_len)
-        kernels::attend_decode(problem, limits, own.acc, own.max_and_sum, counters, l.stream());
+        kernels::attend_decode(problem, limits, {own.acc, own.max_and_sum, counters}, l.stream());
       else if (is_for_hopper(p, problem))
         attend_hopper(problem, {p.q.rows(), p.kv.present() ? p.kv.page_len : p.k.len}, counters, static_cast<unsigned>(ctx.num_workers()),
                       l.stream());

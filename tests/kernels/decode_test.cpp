@@ -1,6 +1,5 @@
-#include <kernels/attend_decode.hpp>
 #include <kernels/attend_prefill.hpp>
-#include <tests/kernels/gpu_order_model.hpp>
+#include <tests/kernels/decode_rig.hpp>
 #include <tests/kernels/schedules.hpp>
 
 #include <cstring>
@@ -19,60 +18,19 @@ using rapt_test::layout;
 
 constexpr float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
 
-/// Memory for launches of one shape: NaN at first, counters 0 again after each.
-template <class T>
-class launcher {
- public:
-  /// `more_keys` than the rig has, and one query more, are allowed for.
-  explicit launcher(const attention_rig<T>& rig, int more_keys = 0) {
-    for (const auto& l : rig.shape.sequences) {
-      limits_.max_q_len = std::max(limits_.max_q_len, more_keys > 0 ? l.q_len + 1 : l.q_len);
-      limits_.max_kv_len = std::max(limits_.max_kv_len, l.kv_len + more_keys);
-    }
-    const auto sizes = rapt::kernels::decode_sizes_of(rig.problem, limits_);
-    acc_.assign(static_cast<std::size_t>(sizes.acc), nan);
-    max_and_sum_.assign(static_cast<std::size_t>(sizes.max_and_sum), nan);
-    counters_.assign(static_cast<std::size_t>(sizes.counters), 0);
-  }
-  void run(attention_rig<T>& rig) {
-    rapt::kernels::attend_decode(rig.problem, limits_, acc_.data(), max_and_sum_.data(), counters_.data(), nullptr);
-    for (const unsigned counter : counters_) ASSERT_EQ(counter, 0u) << "the next launch would begin in the middle";
-  }
+using rapt_test::all_bits;
+using rapt_test::bits_of;
+using rapt_test::decode_launcher;
+using rapt_test::expect_bits_of_the_model;
 
- private:
-  rapt::kernels::decode_limits limits_;
-  std::vector<float> acc_, max_and_sum_;
-  std::vector<unsigned> counters_;
+constexpr auto by_decode = [](const auto& problem, const auto& limits, const rapt::kernels::decode_memory& memory) {
+  rapt::kernels::attend_decode(problem, limits, memory, nullptr);
 };
 template <class T>
 void attend(attention_rig<T>& rig, int more_keys = 0) {
-  launcher<T>(rig, more_keys).run(rig);
+  decode_launcher<T>(rig, more_keys).run(rig, by_decode);
 }
 
-/// Bits of a row, and of its lse.
-template <class T>
-std::vector<std::uint32_t> bits_of(const attention_rig<T>& rig, int sequence, int query, int head) {
-  std::vector<std::uint32_t> bits;
-  for (int d = 0; d < rig.shape.values(); ++d) bits.push_back(rig.row(sequence, query, head)[d].bits);
-  bits.push_back(simt::bits_of(rig.row_lse(sequence, query, head)));
-  return bits;
-}
-template <class T>
-std::vector<std::vector<std::uint32_t>> all_bits(const attention_rig<T>& rig) {
-  std::vector<std::vector<std::uint32_t>> all;
-  for_each_row(rig, [&](int s, int i, int h) { all.push_back(bits_of(rig, s, i, h)); });
-  return all;
-}
-template <class T>
-void expect_bits_of_the_model(const attention_rig<T>& rig) {
-  for_each_row(rig, [&](int s, int i, int h) {
-    if (testing::Test::HasFatalFailure()) return;
-    const auto row = rapt_test::gpu_order_model<T>(rig, s, i, h).row();
-    std::vector<std::uint32_t> expected(row.bits.begin(), row.bits.end());
-    expected.push_back(simt::bits_of(row.lse));
-    ASSERT_EQ(bits_of(rig, s, i, h), expected) << "sequence " << s << ", query " << i << ", head " << h;
-  });
-}
 template <class T>
 void attend_by_prefill(attention_rig<T>& rig) {
   std::vector<std::max_align_t> states(rapt::kernels::prefill_workspace_bytes(rig.problem, 1) / sizeof(std::max_align_t) + 1);
@@ -179,9 +137,9 @@ TYPED_TEST(decode, bits_are_the_same_for_every_schedule_order_of_blocks_limits_a
   const auto expected = all_bits(first);
   rapt_test::under_every_schedule([&] {
     attention_rig<TypeParam> again(first.shape);
-    launcher<TypeParam> launches(again, 600);
+    decode_launcher<TypeParam> launches(again, 600);
     for (int i = 0; i < 2; ++i) {
-      launches.run(again);
+      launches.run(again, by_decode);
       ASSERT_EQ(all_bits(again), expected) << i;
       std::fill(again.out.begin(), again.out.end(), TypeParam(nan));
     }
@@ -372,7 +330,7 @@ TEST(decode_errors, are_found_before_anything_is_launched) {
     rapt::kernels::decode_limits limits{1, 40};
     change(rig.problem, limits, parts);
     try {
-      rapt::kernels::attend_decode(rig.problem, limits, parts[0], parts[1], counters, nullptr);
+      rapt::kernels::attend_decode(rig.problem, limits, {parts[0], parts[1], counters}, nullptr);
     } catch (const rapt::error& e) {
       EXPECT_TRUE(std::isnan(static_cast<float>(rig.out[0]))) << "written";
       return e.code();
