@@ -1,4 +1,5 @@
 // What sm_90a alone has, compiled for devices.
+#include <kernels/decode_clusters.hpp>
 #include <kernels/hopper_prefill.hpp>
 #include <kernels/project_hopper.hpp>
 
@@ -20,6 +21,19 @@ RAPT_HOPPER_PREFILL(bf16, 96);
 RAPT_HOPPER_PREFILL(bf16, 128);
 RAPT_HOPPER_PREFILL(bf16, 192);
 RAPT_HOPPER_PREFILL(bf16, 256);
+
+#define RAPT_DECODE_BY_CLUSTERS(type, dim) \
+  template __global__ void decode_by_clusters<type, dim>(attention_problem<type>, decode_options, decode_workspace)
+RAPT_DECODE_BY_CLUSTERS(f16, 64);
+RAPT_DECODE_BY_CLUSTERS(f16, 96);
+RAPT_DECODE_BY_CLUSTERS(f16, 128);
+RAPT_DECODE_BY_CLUSTERS(f16, 192);
+RAPT_DECODE_BY_CLUSTERS(f16, 256);
+RAPT_DECODE_BY_CLUSTERS(bf16, 64);
+RAPT_DECODE_BY_CLUSTERS(bf16, 96);
+RAPT_DECODE_BY_CLUSTERS(bf16, 128);
+RAPT_DECODE_BY_CLUSTERS(bf16, 192);
+RAPT_DECODE_BY_CLUSTERS(bf16, 256);
 
 #define RAPT_HOPPER_PROJECT(type, out, columns)                                         \
   template __global__ void hopper_project<hopper_projection_shape<type, columns>, out>( \

@@ -1,6 +1,6 @@
 """Decode, append and gather on a device: first whether they are right, then how fast, beside PyTorch's attention in the same process.
 
-usage: decode.py LIBRARY OUT.json     LIBRARY is bench/gpu/kernels_api.cu and decode_api.cu, compiled as a shared library
+usage: decode.py LIBRARY OUT.json     LIBRARY is bench/gpu/kernels_api.cu and decode_api.cu, for sm_90a hopper_api.cu too, as a shared library
 """
 
 import ctypes
@@ -80,19 +80,23 @@ class Decode:
     def __init__(self, path):
         self.library = ctypes.CDLL(path)
         self.library.last_error.restype = ctypes.c_char_p
+        self.has_clusters = hasattr(self.library, "run_decode_by_clusters")
 
     def check(self, status):
         if status:
             raise RuntimeError(self.library.last_error().decode())
 
-    def prepare(self, q, cache, max_kv_len=None, window_left=-1):
-        """A launch whose memory lives as long as what it returns: a function of the output."""
+    def prepare(self, q, cache, max_kv_len=None, window_left=-1, by_clusters=False):
+        """A launch whose memory lives as long as what it returns: a function of the output. None where clusters are asked for and do not serve it."""
         batch, q_len, heads, head_dim = q.shape
         sequences = cache.sequences(q_len)
         call = DecodeCall(q=q.data_ptr(), k=cache.k.data_ptr(), v=cache.v.data_ptr(), sequences=sequences.data_ptr(), page_table=pointer(cache.table),
                           num_sequences=batch, num_heads=heads, num_kv_heads=cache.kv_heads, head_dim=head_dim, page_len=cache.page_len or 0, max_q_len=q_len,
                           max_kv_len=max_kv_len or cache.kv_len, window_left=window_left, is_bf16=int(q.dtype == torch.bfloat16))
         call.outer_stride, call.row_stride, call.head_stride = cache.strides
+        if by_clusters and not (self.has_clusters and self.library.clusters_serve(ctypes.byref(call))):
+            return None
+        launch = self.library.run_decode_by_clusters if by_clusters else self.library.run_decode
         sizes = (ctypes.c_longlong * 3)()
         self.check(self.library.decode_sizes_for(ctypes.byref(call), sizes))
         acc, max_and_sum = (torch.full((max(1, n),), float("nan"), device=DEVICE) for n in sizes[:2])
@@ -102,7 +106,7 @@ class Decode:
 
         def run(out):
             call.out = out.data_ptr()
-            self.check(self.library.run_decode(ctypes.byref(call), where.stream()))
+            self.check(launch(ctypes.byref(call), where.stream()))
             return out
 
         run.kept = kept
@@ -147,6 +151,11 @@ def correctness(decode, prefill):
                 row["same_bits_with_larger_limits"] = same_bits(ours, decode.prepare(q, cache, 2 * kv_len)(poisoned()))
                 row["same_bits_in_pages"] = all(same_bits(ours, decode.prepare(q, Cache(batch, kv_len, kv_heads, head_dim, dtype, page_len, cache))(poisoned()))
                                                 for page_len in (16, 48, 256))
+                by_clusters = decode.prepare(q, cache, by_clusters=True)
+                if by_clusters:
+                    row["same_bits_by_clusters"] = all(same_bits(ours, by_clusters(poisoned())) for _ in range(some(20, 1)))
+                    row["same_bits_by_clusters_in_pages"] = same_bits(
+                        ours, decode.prepare(q, Cache(batch, kv_len, kv_heads, head_dim, dtype, 48, cache), by_clusters=True)(poisoned()))
                 rows.append(row)
                 if not row["error"] < (1e-2 if dtype == torch.bfloat16 else 1e-3) or not all(v for name, v in row.items() if name.startswith("same")):
                     raise RuntimeError(f"wrong: {row}")
@@ -173,6 +182,10 @@ def decode_speed(decode, limit):
                 of = lambda launches: graph_milliseconds([lambda launch=launch: launch(out) for launch in launches])
                 ours = of([decode.prepare(q, cache) for cache in caches])
                 row["rapt_us"] = ours * 1e3
+                clusters_of = lambda caches: [decode.prepare(q, cache, by_clusters=True) for cache in caches]
+                has_clusters = clusters_of(caches[:1])[0] is not None
+                if has_clusters:
+                    row["clusters_us"] = of(clusters_of(caches)) * 1e3
                 for name, backend in (("flash_us", SDPBackend.FLASH_ATTENTION), ("cudnn_us", SDPBackend.CUDNN_ATTENTION)):
                     try:
                         row[name] = graph_milliseconds([lambda cache=cache: sdpa(backend, q, cache) for cache in caches]) * 1e3
@@ -183,6 +196,8 @@ def decode_speed(decode, limit):
                 if batch * kv_len <= 262144:
                     caches = [Cache(batch, kv_len, kv_heads, head_dim, torch.bfloat16, 64) for _ in range(copies)]
                     row["rapt_pages_us"] = of([decode.prepare(q, cache) for cache in caches]) * 1e3
+                    if has_clusters:
+                        row["clusters_pages_us"] = of(clusters_of(caches)) * 1e3
                     del caches
                 row["gbps"] = moved / ours / 1e6
                 row["percent_of_copy"] = 100 * row["gbps"] / limit["copy_gbps"]

@@ -1,20 +1,10 @@
 // Decode, append and gather behind plain functions, for bench/gpu/decode.py. Pointers are a device's; nonzero is an error, see guarded.hpp.
+#include <bench/gpu/decode_call.hpp>
 #include <bench/gpu/guarded.hpp>
 #include <kernels/append.hpp>
 #include <kernels/attend_decode.hpp>
 #include <kernels/gather.hpp>
 
-/// Rows of queries and of the output [rows, heads, head_dim] without gaps; keys and values with strides in elements, in pages where there is a table.
-struct decode_call {
-  const void *q, *k, *v;
-  void* out;
-  const void* sequences;
-  const std::int32_t* page_table;
-  float *acc, *max_and_sum;
-  unsigned* counters;
-  long long outer_stride, row_stride, head_stride;
-  int num_sequences, num_heads, num_kv_heads, head_dim, page_len, max_q_len, max_kv_len, window_left, is_bf16;
-};
 /// q, k and v are parts of one matrix [rows, (num_heads + 2 * num_kv_heads) * head_dim], of floats or elements; the cache is as decode reads it.
 struct append_call {
   const void* rows;
@@ -32,23 +22,10 @@ namespace {
 using rapt::bf16;
 using rapt::f16;
 using rapt::index_t;
+using rapt_bench::decode_call;
 using rapt_bench::guarded;
+using rapt_bench::problem_of;
 using namespace rapt::kernels;
-
-template <class T>
-attention_problem<T> problem_of(const decode_call& c) {
-  attention_problem<T> p;
-  p.q = {static_cast<const T*>(c.q), 0, index_t{c.num_heads} * c.head_dim, c.head_dim};
-  p.out = {static_cast<T*>(c.out), 0, index_t{c.num_heads} * c.head_dim, c.head_dim};
-  p.k = {static_cast<const T*>(c.k), c.outer_stride, c.row_stride, c.head_stride};
-  p.v = {static_cast<const T*>(c.v), c.outer_stride, c.row_stride, c.head_stride};
-  p.sequences = static_cast<const sequence*>(c.sequences), p.num_sequences = c.num_sequences;
-  p.num_heads = c.num_heads, p.num_kv_heads = c.num_kv_heads, p.head_dim = p.value_dim = c.head_dim;
-  p.page_table = c.page_table, p.page_len = c.page_len;
-  p.window_left = c.window_left, p.window_right = 0;
-  p.softmax_scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
-  return p;
-}
 
 template <class From, class T>
 void append_of(const append_call& c, rapt::simt::stream stream) {

@@ -3,6 +3,10 @@
 #include <bench/gpu/probes.hpp>
 #include <kernels/append.hpp>
 #include <kernels/attend_decode.hpp>
+#if !defined(__CUDACC__) || defined(RAPT_SM_90A)
+#include <kernels/attend_decode_clusters.hpp>
+#define RAPT_CLUSTERS 1
+#endif
 
 #include <algorithm>
 #include <memory>
@@ -71,9 +75,9 @@ void add_words(std::vector<std::uint32_t>& words, const std::vector<T>& elements
   }
 }
 
-/// The output, then lse.
-template <class T>
-std::vector<std::uint32_t> decoded(const decode_case& c, int head_dim) {
+/// The output, then lse, of attend_decode or what takes its place.
+template <class T, class Launch>
+std::vector<std::uint32_t> decoded(const decode_case& c, int head_dim, const Launch& launch) {
   generator random(static_cast<std::uint64_t>(head_dim + c.kv_len));
   paged_cache<T> cache(c, head_dim, random);
   const int rows = c.batch * c.q_len, elements = rows * c.num_heads * head_dim;
@@ -97,7 +101,7 @@ std::vector<std::uint32_t> decoded(const decode_case& c, int head_dim) {
   const auto sizes = rapt::kernels::decode_sizes_of(p, limits);
   device_array<float> acc(static_cast<std::size_t>(sizes.acc)), max_and_sum(static_cast<std::size_t>(sizes.max_and_sum));
   device_array<unsigned> counters(std::vector<unsigned>(static_cast<std::size_t>(sizes.counters)));
-  rapt::kernels::attend_decode(p, limits, {acc.data(), max_and_sum.data(), counters.data()}, nullptr);
+  launch(p, limits, rapt::kernels::decode_memory{acc.data(), max_and_sum.data(), counters.data()});
   std::vector<std::uint32_t> words;
   add_words(words, out.download());
   add_words(words, lse.download());
@@ -136,10 +140,19 @@ std::vector<std::uint32_t> appended(int head_dim, bool interleaved) {
 template <class T>
 void decode_all(records& all, const char* type) {
   for (const int head_dim : {64, 96, 128, 192, 256})
-    for (const decode_case& c : decode_cases)
-      if (head_dim == 128 || c.kv_len < 2000)
-        all[std::string(type) + " decode d" + std::to_string(head_dim) + " q" + std::to_string(c.q_len) + " kv" + std::to_string(c.kv_len)] =
-            decoded<T>(c, head_dim);
+    for (const decode_case& c : decode_cases) {
+      if (head_dim != 128 && c.kv_len >= 2000) continue;
+      const std::string name =
+          std::string(type) + " decode d" + std::to_string(head_dim) + " q" + std::to_string(c.q_len) + " kv" + std::to_string(c.kv_len);
+      all[name] = decoded<T>(c, head_dim,
+                             [](const auto& p, const auto& limits, const auto& memory) { rapt::kernels::attend_decode(p, limits, memory, nullptr); });
+#ifdef RAPT_CLUSTERS
+      if (!c.general)
+        all[name + " by clusters"] = decoded<T>(c, head_dim, [](const auto& p, const auto& limits, const auto& memory) {
+          rapt::kernels::attend_decode_by_clusters(p, limits, memory, nullptr);
+        });
+#endif
+    }
   for (const int head_dim : {64, 80, 100, 128, 256})
     for (const bool interleaved : {false, true}) {
       const std::string name = std::string(type) + " append d" + std::to_string(head_dim) + (interleaved ? " interleaved" : "");

@@ -1,6 +1,8 @@
-// Probes, as in probes.hpp, of what only sm_90a has: tiles copied of tensors, products of warpgroups, the barriers that order them; and mma of tf32.
+// Probes, as in probes.hpp, of what only sm_90a has: tiles copied of tensors, products of warpgroups, the barriers that order them, clusters of
+// blocks; and mma of tf32.
 #pragma once
 #include <bench/gpu/probes.hpp>
+#include <kernels/simt/cluster.hpp>
 #include <kernels/simt/warp.hpp>
 #include <kernels/simt/wgmma.hpp>
 
@@ -253,6 +255,29 @@ inline std::vector<std::uint32_t> tf32_bits(const std::vector<tf32_case>& cases)
   return words;
 }
 
+/// Blocks of a cluster hand each other words, each to its next and then to the one before, and note what they have got.
+constexpr unsigned blocks_of_cluster = 8;
+struct handed_on {
+  std::uint32_t first[64], second[64];
+};
+RAPT_KERNEL(64, 1) hand_on(std::uint32_t* out) {
+  auto& s = simt::shared<handed_on>();
+  const unsigned rank = simt::cluster_rank(), thread = simt::thread_idx();
+  simt::sync_cluster();
+  simt::of_block(s, (rank + 1) % blocks_of_cluster).first[thread] = rank * 64 + thread;
+  simt::arrive_cluster();
+  simt::wait_cluster();
+  simt::of_block(s.second[63 - thread], (rank + blocks_of_cluster - 1) % blocks_of_cluster) = s.first[thread] * 3;
+  simt::sync_cluster();
+  out[simt::block_idx().x * 64 + thread] = s.second[thread] + 1000 * simt::of_block(s, rank ^ 1).first[thread];
+  simt::sync_cluster();
+}
+inline std::vector<std::uint32_t> handed_words() {
+  device_array<std::uint32_t> out(3 * blocks_of_cluster * 64);
+  simt::launch_clusters<handed_on>(hand_on, blocks_of_cluster, {3 * blocks_of_cluster}, 64, nullptr, out.data());
+  return out.download();
+}
+
 inline records run_hopper_probes() {
   records all;
   all["tiles of 2 dimensions"] = copied_tiles(tile_case<2>());
@@ -262,6 +287,7 @@ inline records run_hopper_probes() {
   device_array<std::uint32_t> turns(128);
   simt::launch<turns_storage>(take_turns, {1}, 128, nullptr, turns.data());
   all["turns"] = turns.download();
+  all["blocks of a cluster"] = handed_words();
   for (int k = 0; k < num_kinds; ++k) {
     const auto of = static_cast<kind>(k);
     all[std::string("wgmma f16 ") + kind_names[k]] = product_bits<f16, 64>(of, 2);

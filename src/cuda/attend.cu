@@ -2,7 +2,6 @@
 #include <cuda/attend_exact.hpp>
 #include <cuda/attend_hopper.hpp>
 #include <cuda/attended.hpp>
-#include <kernels/attend_decode.hpp>
 #include <kernels/attend_prefill.hpp>
 
 namespace rapt {
@@ -96,8 +95,11 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
       unsigned* const counters = l.internals().zeroed_counters(own.num_counters);
       l.flush();
       for (const suited_operand* in : {&q, &k, &v}) in->copy_in(l.stream());
-      if (limits.max_q_len <= max_decode_len)
-        kernels::attend_decode(problem, limits, {own.acc, own.max_and_sum, counters}, l.stream());
+      const kernels::decode_memory memory{own.acc, own.max_and_sum, counters};
+      if (limits.max_q_len <= max_decode_len && p.wgmma && kernels::serves_clusters(problem, limits))
+        attend_decode_by_clusters(problem, limits, memory, l.stream());
+      else if (limits.max_q_len <= max_decode_len)
+        kernels::attend_decode(problem, limits, memory, l.stream());
       else if (is_for_hopper(p, problem))
         attend_hopper(problem, {p.q.rows(), p.kv.present() ? p.kv.page_len : p.k.len}, counters, static_cast<unsigned>(ctx.num_workers()),
                       l.stream());

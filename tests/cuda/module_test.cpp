@@ -83,6 +83,24 @@ TEST(cuda_module, the_order_of_hopper_by_name_is_near_and_does_not_depend_on_bat
   EXPECT_EQ(r.rows.y.fetch(), one);
 }
 
+// One by one they are decoded, by clusters where Hopper's order is asked for: in the other order.
+TEST(cuda_module, rows_one_by_one_have_the_same_bits_by_name_of_hoppers_order) {
+  rig r;
+  rapt::attention_config config = r.config;
+  config.numerics = "sm90-wgmma-v1";
+  const rapt::multi_head_attention<bf16, rapt::cuda::backend> by_clusters(r.ctx, config, r.weights.views);
+  const auto rows = [&](const rapt::multi_head_attention<bf16, rapt::cuda::backend>& module) {
+    rows_of<rapt::cuda::backend> all(r.ctx, r.x);
+    rapt::cuda::kv_cache cache(r.ctx, module.config(), {.max_tokens = 96, .page_len = 32});
+    const auto sequence = cache.add_sequence();
+    for (index_t row = 0; row < rig::len; ++row)
+      module.forward(r.ctx, all.in(row, 1, rig::dim), rapt::append(cache, sequence), all.out(row, 1, rig::dim));
+    return all.y.fetch();
+  };
+  EXPECT_EQ(rows(by_clusters), rows(r.on_device));
+  EXPECT_EQ(rows(by_clusters), r.whole());
+}
+
 /// Rows in two steps, those of the second one by one, through a cache.
 template <class T, class Backend>
 std::vector<T> streamed(typename Backend::context& ctx, const rapt::attention_config& config, const contract::random_weights& weights,
