@@ -70,15 +70,24 @@ fi
 # As PTX, since the table's step took every kernel through ptxas. Without a device the program says that there is none.
 cuda_library() {
   local prefix=$PWD/build/cuda/prefix
-  cmake --preset cuda -DRAPT_BUILD_TESTS=OFF -DRAPT_BUILD_BENCH=OFF -DRAPT_BUILD_TOOLS=OFF -DCMAKE_CUDA_ARCHITECTURES=90a-virtual && cmake --build --preset cuda -j "$jobs" && cmake --install build/cuda --prefix "$prefix" &&
+  cmake --preset cuda -DRAPT_BUILD_TOOLS=OFF -DCMAKE_CUDA_ARCHITECTURES=90a-virtual && cmake --build --preset cuda -j "$jobs" --target rapt rapt_cuda && cmake --install build/cuda --prefix "$prefix" &&
     cmake -S tests/packaging/cuda -B build/cuda/consumer -G Ninja -DCMAKE_PREFIX_PATH="$prefix" && cmake --build build/cuda/consumer &&
     build/cuda/consumer/consumer | tee /dev/stderr | grep -E '^(sm_|no device: cuda)'
+}
+# What bench/gpu/run.sh runs on a device compiles for one.
+device_programs() {
+  local program
+  cmake --build --preset cuda -j "$jobs" --target rapt_parity_device rapt_gpu_module || return
+  for program in kernels_api decode_api hopper_api conformance parity; do
+    nvcc -std=c++20 -Xcicc -O0 -Werror all-warnings --expt-relaxed-constexpr -arch=sm_90a -DRAPT_SM_90A -I. -Iinclude -ptx "bench/gpu/$program.cu" -o "build/cuda/$program.ptx" || return
+  done
 }
 if ! nvcc --version 2>/dev/null | grep -q 'release 13\.'; then
   skip "CUDA kernels compile" "nvcc 13 is not installed"
 else
   step "CUDA kernels compile" cmake --build build/dev --target rapt_kernels
   step "rapt::cuda: build, install, use" cuda_library
+  step "programs for devices compile" device_programs
 fi
 
 close
