@@ -8,11 +8,12 @@
 #define RAPT_LOOKS_FOR_RACES 1
 #endif
 #ifdef RAPT_LOOKS_FOR_RACES
+#include <kernels/attend_decode_clusters.hpp>
 #include <kernels/attend_hopper.hpp>
 #include <kernels/attend_prefill.hpp>
 #include <kernels/gather.hpp>
 #include <kernels/repeat.hpp>
-#include <tests/kernels/attention_rig.hpp>
+#include <tests/kernels/decode_rig.hpp>
 #include <tests/kernels/schedules.hpp>
 
 #include <cstdlib>
@@ -87,6 +88,25 @@ TEST(race, a_barrier_of_one_warp_does_not_order_another) {
     simt::launch<handed_over>(hand_over_to_another_warp, {1}, 64, nullptr, &seen);
   });
 }
+/// From one block of a cluster to another.
+template <bool Meets>
+RAPT_KERNEL(32, 1)
+hand_over_in_a_cluster(int* seen) {
+  auto& s = simt::shared<handed_over>();
+  simt::sync_cluster();
+  if (simt::cluster_rank() == 0 && simt::thread_idx() == 0) simt::of_block(s, 1).word = 7;
+  if (Meets) simt::sync_cluster();
+  if (simt::cluster_rank() == 1 && simt::thread_idx() == 5) *seen = s.word;
+  simt::sync_cluster();
+}
+TEST(race, a_meeting_of_a_cluster_orders_its_blocks) {
+  const auto launch = [](void (*kernel)(int*)) {
+    int seen = 0;
+    simt::launch_clusters<handed_over>(kernel, 2, {4}, 32, nullptr, &seen);
+  };
+  expect_no_race([&] { launch(hand_over_in_a_cluster<true>); });
+  expect_race([&] { launch(hand_over_in_a_cluster<false>); });
+}
 RAPT_KERNEL(64, 1) write_the_same_word(int* word) { *word = static_cast<int>(simt::thread_idx()); }
 TEST(race, two_threads_that_write_one_word_of_global_memory_are_reported) {
   expect_race([] {
@@ -111,6 +131,22 @@ TEST(race, the_hopper_kernel_has_none) {
     rig r({.sequences = {{20, 200}}, .causal = true});
     unsigned counter = 0;
     rapt::kernels::attend_hopper(r.problem, {20, 200}, &counter, 1, nullptr);
+  });
+}
+TEST(race, decode_has_none) {
+  expect_no_race([] {
+    rig r({.sequences = {{2, 600}}, .num_heads = 2, .num_kv_heads = 1, .causal = true});
+    rapt_test::decode_launcher<rapt::f16>(r).run(r, [](const auto& p, const auto& limits, const rapt::kernels::decode_memory& memory) {
+      rapt::kernels::attend_decode(p, limits, memory, nullptr);
+    });
+  });
+}
+TEST(race, decode_by_clusters_has_none) {
+  expect_no_race([] {
+    rig r({.sequences = {{2, 600}}, .num_heads = 2, .num_kv_heads = 1, .head_dim = 96, .causal = true});
+    rapt_test::decode_launcher<rapt::f16>(r).run(r, [](const auto& p, const auto& limits, const rapt::kernels::decode_memory& memory) {
+      rapt::kernels::attend_decode_by_clusters(p, limits, memory, nullptr);
+    });
   });
 }
 TEST(race, repeat_has_none) {
