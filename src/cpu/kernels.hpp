@@ -126,7 +126,7 @@ struct row_kernels {
   bool (*finite_bits)(const A* u, const seen_keys& seen, std::uint64_t* bits);
   /// u becomes p = exp2(u - max); the sum in 16 lanes and a tree.
   A (*exp_and_sum)(A* u, const seen_keys& seen, A max);
-  /// Both for `rows` rows that see the same keys, the sums in sums[rows]. True, and nothing else means anything, where a seen score is not finite.
+  /// mask_and_max, then exp_and_sum, of `rows` rows that see the same keys. True, and nothing else means anything, where a seen score is not finite.
   bool (*softmax)(A* u, index_t rows, const seen_keys& seen, A* sums);
   /// into = merge of into and from, row by row.
   void (*merge)(index_t rows, const states<A>& into, const states<A>& from);

@@ -144,7 +144,7 @@ A exp_and_sum(A* u, const seen_keys& seen, A max) {
   return tree_sum<A>(sums);
 }
 
-/// Step by step for up to 16 rows: what one row waits for is done for the others meanwhile.
+/// Step by step: what one row waits for is done for the others meanwhile.
 template <class A>
 [[gnu::flatten]] bool softmax(A* u, index_t rows, const seen_keys& seen, A* sums) {
   bool odd = false;

@@ -4,19 +4,14 @@
 
 namespace {
 
-namespace simt = rapt::simt;
 using rapt::bf16;
 using rapt::f16;
 using rapt_test::all_bits;
 using rapt_test::attention_rig;
 using rapt_test::attention_shape;
-using rapt_test::bits_of;
 using rapt_test::decode_launcher;
 using rapt_test::expect_bits_of_the_model;
-using rapt_test::for_each_row;
 using rapt_test::layout;
-
-constexpr float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
 
 constexpr auto by_clusters = [](const auto& problem, const auto& limits, const rapt::kernels::decode_memory& memory) {
   ASSERT_TRUE(rapt::kernels::serves_clusters(problem, limits));
@@ -71,40 +66,16 @@ TYPED_TEST(decode_clusters, bits_are_the_same_for_every_schedule_limits_and_agai
     for (int i = 0; i < 2; ++i) {
       launches.run(again, by_clusters);
       ASSERT_EQ(all_bits(again), expected) << i;
-      std::fill(again.out.begin(), again.out.end(), TypeParam(nan));
+      std::fill(again.out.begin(), again.out.end(), TypeParam(std::numeric_limits<float>::quiet_NaN()));
     }
   });
 }
 TYPED_TEST(decode_clusters, nothing_seen_gives_positive_zero_and_no_queries_nothing) {
-  attention_rig<TypeParam> rig({.sequences = {{3, 2}, {0, 9, 2}, {2, 0, 3}}, .num_heads = 2, .causal = true});
-  attend(rig);
-  for (const auto& [sequence, query] : {std::pair{0, 0}, {2, 0}, {2, 1}})
-    for (int h = 0; h < 2; ++h) {
-      auto expected = std::vector<std::uint32_t>(65, 0);
-      expected[64] = simt::bits_of(-inf);
-      EXPECT_EQ(bits_of(rig, sequence, query, h), expected) << sequence << ' ' << query;
-    }
-  EXPECT_NE(bits_of(rig, 0, 1, 0)[0], 0u);
+  rapt_test::expect_zeros_where_nothing_is_seen<TypeParam>(by_clusters, false);
 }
-TYPED_TEST(decode_clusters, nothing_is_written_beside_the_rows) {
-  attention_rig<TypeParam> rig({.sequences = {{1, 70}, {2, 10, 2}}, .num_heads = 3, .head_dim = 72, .value_dim = 40, .causal = true});
-  for (TypeParam& x : rig.out) x.bits = 0x5a5a;
-  attend(rig);
-  EXPECT_EQ(std::count_if(rig.out.begin(), rig.out.end(), [](TypeParam x) { return x.bits != 0x5a5a; }), 3 * 3 * 40);
-}
+TYPED_TEST(decode_clusters, nothing_is_written_beside_the_rows) { rapt_test::expect_nothing_beside_the_rows<TypeParam>(by_clusters); }
 TYPED_TEST(decode_clusters, values_that_are_not_finite_reach_only_queries_that_see_them) {
-  const attention_shape shape{.sequences = {{4, 130}}, .num_heads = 2, .num_kv_heads = 1, .causal = true, .window_left = 100};
-  for (const float bad : {nan, inf})
-    for (const int key : {26, 27, 30, 64, 100, 126, 129}) {
-      attention_rig<TypeParam> rig(shape);
-      rig.value(0, key, 0)[key % 64] = TypeParam(bad);
-      rig.value(0, 129, 0)[3] = TypeParam(-bad);
-      attend(rig);
-      expect_bits_of_the_model(rig);
-      for_each_row(rig, [&](int, int i, int h) {
-        EXPECT_EQ(std::isfinite(static_cast<float>(rig.row(0, i, h)[key % 64])), !rig.sees(0, h, i, key)) << key << ' ' << i;
-      });
-    }
+  rapt_test::expect_values_to_reach_only_queries_that_see_them<TypeParam>(by_clusters, {26, 27, 30, 64, 100, 126, 129});
 }
 
 TEST(decode_clusters, serve_few_segments_of_plain_problems) {

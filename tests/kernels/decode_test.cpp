@@ -167,42 +167,13 @@ TYPED_TEST(decode, bits_are_the_same_alone_and_in_a_batch_in_pages_of_any_length
 }
 
 TYPED_TEST(decode, nothing_seen_gives_positive_zero_and_no_queries_nothing) {
-  for (const bool sinks : {false, true}) {
-    attention_rig<TypeParam> rig({.sequences = {{3, 2}, {0, 9, 2}, {2, 0, 3}}, .num_heads = 2, .causal = true, .sinks = sinks});
-    attend(rig);
-    for (const auto& [sequence, query] : {std::pair{0, 0}, {2, 0}, {2, 1}})
-      for (int h = 0; h < 2; ++h) {
-        auto expected = std::vector<std::uint32_t>(65, 0);
-        expected[64] = simt::bits_of(-inf);
-        EXPECT_EQ(bits_of(rig, sequence, query, h), expected) << sequence << ' ' << query;
-      }
-    EXPECT_NE(bits_of(rig, 0, 1, 0)[0], 0u);
-  }
+  for (const bool sinks : {false, true}) rapt_test::expect_zeros_where_nothing_is_seen<TypeParam>(by_decode, sinks);
 }
-TYPED_TEST(decode, nothing_is_written_beside_the_rows) {
-  attention_rig<TypeParam> rig({.sequences = {{1, 70}, {2, 10, 2}}, .num_heads = 3, .head_dim = 72, .value_dim = 40, .causal = true});
-  for (TypeParam& x : rig.out) x.bits = 0x5a5a;
-  attend(rig);
-  EXPECT_EQ(std::count_if(rig.out.begin(), rig.out.end(), [](TypeParam x) { return x.bits != 0x5a5a; }), 3 * 3 * 40);
-}
-
+TYPED_TEST(decode, nothing_is_written_beside_the_rows) { rapt_test::expect_nothing_beside_the_rows<TypeParam>(by_decode); }
 TYPED_TEST(decode, values_that_are_not_finite_reach_only_queries_that_see_them) {
-  const attention_shape shape{.sequences = {{4, 130}}, .num_heads = 2, .num_kv_heads = 1, .causal = true, .window_left = 100};
-  attention_rig<TypeParam> clean(shape);
-  attend(clean);
-  for (const float bad : {nan, inf})
-    for (int key = 26; key < 130; key += key < 30 || key > 125 ? 1 : 19) {
-      attention_rig<TypeParam> rig(shape);
-      rig.value(0, key, 0)[key % 64] = TypeParam(bad);
-      rig.value(0, 129, 0)[3] = TypeParam(-bad);
-      attend(rig);
-      expect_bits_of_the_model(rig);
-      for_each_row(rig, [&](int, int i, int h) {
-        const bool sees = rig.sees(0, h, i, key);
-        EXPECT_EQ(std::isfinite(static_cast<float>(rig.row(0, i, h)[key % 64])), !sees) << key << ' ' << i;
-        if (!sees && i < 3) { EXPECT_EQ(bits_of(rig, 0, i, h), bits_of(clean, 0, i, h)) << key << ' ' << i; }
-      });
-    }
+  std::vector<int> keys;
+  for (int key = 26; key < 130; key += key < 30 || key > 125 ? 1 : 19) keys.push_back(key);
+  rapt_test::expect_values_to_reach_only_queries_that_see_them<TypeParam>(by_decode, keys);
 }
 TYPED_TEST(decode, a_value_that_is_not_finite_is_seen_where_its_weight_is_too_small_to_be_stored) {
   attention_rig<TypeParam> rig({.sequences = {{2, 100}}, .causal = true});
