@@ -35,6 +35,7 @@ forward_module plan_module(const attention_config& c, dtype activations, dtype w
   static const double one = 1;
   if (c.qk_norm) m.q_norm = m.k_norm = {&one, c.qk_norm->eps};
   if (c.rope) m.rope = make_rope_table(*c.rope, c.head_dim);
+  if (c.alibi) m.alibi = alibi_slopes(c.num_heads);
   return m;
 }
 

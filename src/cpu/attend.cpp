@@ -68,7 +68,11 @@ class attention {
     block_rows_ = std::min(max_block_rows_, round_up(max_rows_, max_tile_rows));
   }
 
-  bool splits_keys() const { return max_rows_ <= min_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
+  /// For people: the way that is taken, unless a lone query's score is not finite.
+  const char* way() const {
+    if (are_lone()) return "lone queries, several heads at once";
+    return splits_keys() ? "keys split by segments of 512, merged upwards" : "blocks of rows that walk all segments of 512 keys";
+  }
   void run(workspace& scratch) {
     if (total_rows_ == 0 || lone_queries(scratch)) return;
     if (splits_keys())
@@ -79,10 +83,12 @@ class attention {
 
  private:
   index_t rows_of(const sequence_rows& s) const { return s.num_rows * c_.group_size; }
+  bool splits_keys() const { return max_rows_ <= min_block_rows && num_blocks_ < max_split_blocks && max_kv_len_ > 2 * segment_len; }
+  bool are_lone() const { return max_query_rows_ <= 1 && max_kv_len_ <= segment_len && serves_lone_queries(c_); }
 
   /// False where another way has to be taken: not all are lone queries, or a score is not finite. Outputs may have been written then.
   bool lone_queries(workspace& scratch) {
-    if (max_query_rows_ > 1 || max_kv_len_ > segment_len || !serves_lone_queries(c_)) return false;
+    if (!are_lone()) return false;
     const workspace::scope scope(scratch);
     const index_t num_heads = p_.num_sequences * c_.stored_heads, num_workers = workers_for(ctx_, num_heads, work_);
     index_t together = lone_heads(c_);
@@ -237,11 +243,10 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
 }
 
 std::string backend::describe_attend(context& ctx, const attend_params& params) {
-  bool splits = false;
-  with_accumulator(params.accumulator, [&](auto a) { splits = attention<decltype(a)>(ctx, params).splits_keys(); });
-  const std::string rows = splits ? "keys split by segments of 512, merged upwards" : "blocks of rows that walk all segments of 512 keys";
+  std::string way;
+  with_accumulator(params.accumulator, [&](auto a) { way = attention<decltype(a)>(ctx, params).way(); });
   const std::string products = params.bf16_pairs ? "pairs of bf16 added by vdpbf16ps, " : "";
-  return rows + ", " + products + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
+  return way + ", " + products + std::string(name_of(params.accumulator)) + " sums, keys and values " + std::string(name_of(params.kv.type));
 }
 
 }  // namespace cpu

@@ -117,9 +117,11 @@ std::string backend::describe_attend(context&, const attend_params& params) {
         params.tf32 ? "tensor cores by tf32 in three pieces" : std::string(name_of(params.accumulator)) + " sums in the CPU's order";
     return "tiles of 8 rows, keys divided by segments, " + sums;
   }
-  const char* const by =
-      limits_of<kernels::decode_limits>(params).max_q_len > max_decode_len ? "tiles of 128 queries by 64 keys" : "keys split by segments of 512";
-  return std::string(by) + ", tensor cores by mma.sync, keys and values " + std::string(name_of(params.kv.type));
+  const bool decodes = limits_of<kernels::decode_limits>(params).max_q_len <= max_decode_len;
+  const char* const by = decodes        ? "keys split by segments of 512, tensor cores by mma.sync"
+                         : params.wgmma ? "tiles of 128 queries, tensor cores by wgmma, or by mma.sync where more than ranges of keys is asked for"
+                                        : "tiles of 128 queries by 64 keys, tensor cores by mma.sync";
+  return std::string(by) + ", keys and values " + std::string(name_of(params.kv.type));
 }
 
 }  // namespace cuda

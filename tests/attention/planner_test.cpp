@@ -102,7 +102,23 @@ TEST(planner, explain_names_kernel_numerics_and_bytes) {
   EXPECT_EQ(e.weight_bytes, 2u * 576 * (576 + 192 + 192 + 576));
   EXPECT_EQ(e.workspace_bytes,
             rapt::workspace_bytes<float>(ctx, config, {.q_len = 1, .kv_len = 4096, .source = source_kind::step, .weights = rapt::dtype::f16}));
-  EXPECT_FALSE(e.attention_kernel.empty());
+  EXPECT_EQ(e.attention_kernel, "keys split by segments of 512, merged upwards, f32 sums, keys and values f16");
   EXPECT_NE(e.text().find("cpu-v1"), std::string::npos);
+}
+TEST(planner, explain_says_which_way_attention_goes) {
+  rapt::cpu::context ctx({.num_threads = 1});
+  rapt::attention_config config{.model_dim = 64, .num_heads = 4, .causal = true, .kv_dtype = rapt::dtype::f32};
+  const auto way = [&](index_t q_len, index_t kv_len) {
+    const std::string kernel = rapt::explain<float>(ctx, config, {.q_len = q_len, .kv_len = kv_len, .source = source_kind::step}).attention_kernel;
+    return kernel.substr(0, kernel.find(','));
+  };
+  EXPECT_EQ(way(1, 512), "lone queries");
+  EXPECT_EQ(way(1, 513), "blocks of rows that walk all segments of 512 keys");
+  EXPECT_EQ(way(1, 1025), "keys split by segments of 512");
+  EXPECT_EQ(way(2, 512), "blocks of rows that walk all segments of 512 keys");
+  config.softcap = 20.0;
+  EXPECT_EQ(way(1, 512), "blocks of rows that walk all segments of 512 keys");
+  config.softcap.reset(), config.alibi = true;
+  EXPECT_EQ(way(1, 512), "blocks of rows that walk all segments of 512 keys");
 }
 }  // namespace

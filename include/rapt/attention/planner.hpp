@@ -93,7 +93,8 @@ explanation explain(Context& ctx, const attention_config& config, const forward_
   e.instruction_set = ctx.describe();
   e.num_workers = ctx.num_workers();
   e.workspace_bytes = detail::measure_forward<backend_of<Context>>(ctx, module, shape);
-  const std::vector<sequence_rows> rows = detail::plan_step_rows(shape);
+  std::vector<sequence_rows> rows = detail::plan_step_rows(shape);
+  for (sequence_rows& r : rows) r.kv_len += r.num_rows;  // as attend has them
   attend_params p;
   p.accumulator = accumulator_of(dtype_of<T>);
   p.q.len = shape.q_len * shape.batch, p.q.heads = module.config.num_heads, p.q.dim = module.config.head_dim;
@@ -103,6 +104,8 @@ explanation explain(Context& ctx, const attention_config& config, const forward_
   set_numerics(p, module.config.numerics);
   p.window_left = module.config.window.left.value_or(no_window);
   p.window_right = module.config.causal ? 0 : module.config.window.right.value_or(no_window);
+  p.softcap = module.config.softcap.value_or(0);
+  p.alibi_slopes = module.alibi.empty() ? nullptr : module.alibi.data();
   p.sequences = rows.data(), p.num_sequences = shape.batch;
   e.attention_kernel = backend_of<Context>::describe_attend(ctx, p);
   return e;
