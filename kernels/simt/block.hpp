@@ -180,7 +180,8 @@ class block {
   void wait(const char* instruction);
   device_warp& own_warp() { return warps_[self_->idx / warp_size]; }
   phase_barrier& barrier_at(std::uint32_t address, const char* instruction);
-  void end_phase(phase_barrier& b);
+  /// Where nothing of the phase is missing: whether it is over.
+  bool end_phase(phase_barrier& b);
   void land_tile(std::size_t idx);
 
   block_cluster& cluster_;

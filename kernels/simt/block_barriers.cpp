@@ -58,7 +58,7 @@ void block::arrive(std::uint32_t address, unsigned bytes) {
   release(&b);
   --b.missing;
   b.bytes += bytes;
-  end_phase(b);
+  if (end_phase(b)) give_way();
 }
 
 void block::wait_for_phase(std::uint32_t address, unsigned parity) {
@@ -70,12 +70,13 @@ void block::wait_for_phase(std::uint32_t address, unsigned parity) {
   acquire(&b);
 }
 
-void block::end_phase(phase_barrier& b) {
-  if (b.missing != 0 || b.bytes != 0) return;
+bool block::end_phase(phase_barrier& b) {
+  if (b.missing != 0 || b.bytes != 0) return false;
   b.parity ^= 1;
   b.missing = b.count;
   ready_.insert(b.waiting);
   b.waiting.clear();
+  return true;
 }
 
 }  // namespace emulator

@@ -61,6 +61,12 @@ RAPT_API failure check_outside(const operand& y, const lse_output& lse, const st
 template <class T, class Backend>
 failure check_forward(const module_traits& module, const forward_call& call, const kv_source<T, Backend>& source, const forward_options& options) {
   const attention_config& c = *module.config;
+  const fingerprint& own = module.made_by;
+  const auto check_made_by = [&](const char* what, const fingerprint& stamp) -> failure {
+    if (stamp.empty() || stamp == own || options.accept_other_weights) return {};
+    return {errc::config, std::string("forward: ") + what + " weights " + stamp.hex() + "; this module's are " + own.hex() +
+                              " (forward_options.accept_other_weights allows it)"};
+  };
   index_t kv_len = call.x.len;
   switch (source.kind) {
     case source_kind::self:
@@ -82,9 +88,7 @@ failure check_forward(const module_traits& module, const forward_call& call, con
         return {errc::shape,
                 "forward: x has batch " + std::to_string(call.x.batch) + "; the stored keys and values have " + std::to_string(kv.batch())};
       if (failure f = check_outside(call.y, options.lse, kv.layout().base, kv.bytes())) return f;
-      if (!kv.made_by().empty() && !(kv.made_by() == module.made_by) && !options.accept_other_weights)
-        return {errc::config, "forward: stored keys and values were made by weights " + kv.made_by().hex() + "; this module's are " +
-                                  module.made_by.hex() + " (forward_options.accept_other_weights allows it)"};
+      if (failure f = check_made_by("stored keys and values were made by", kv.made_by())) return f;
       break;
     }
     case source_kind::append: {
@@ -94,10 +98,7 @@ failure check_forward(const module_traits& module, const forward_call& call, con
         return {errc::state, "forward: append needs a cache of one layer; this one has " + std::to_string(source.cache->limits().num_layers) +
                                  " (begin_step serves them)"};
       if (call.x.batch != 1) return {errc::shape, "forward: append takes one sequence; x has batch " + std::to_string(call.x.batch)};
-      const fingerprint& stamp = source.cache->layer_fingerprint(0);
-      if (!stamp.empty() && !(stamp == module.made_by) && !options.accept_other_weights)
-        return {errc::config, "forward: the cache holds keys and values of weights " + stamp.hex() + "; this module's are " + module.made_by.hex() +
-                                  " (forward_options.accept_other_weights allows it)"};
+      if (failure f = check_made_by("the cache holds keys and values of", source.cache->layer_fingerprint(0))) return f;
       break;
     }
     case source_kind::step: {
