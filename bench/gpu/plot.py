@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the backend is chosen)
 
-COLORS = {"rapt": "C0", "rapt, wgmma": "C0", "rapt, mma.sync": "C1", "rapt, pages of 64": "C1", "cuDNN": "C2", "cuBLASLt": "C2", "FlashAttention-2": "C7"}
+COLORS = {"rapt": "C0", "rapt, wgmma": "C0", "rapt, mma.sync": "C1", "rapt, pages of 64": "C1", "rapt, by clusters": "C3", "cuDNN": "C2", "cuBLASLt": "C2", "FlashAttention-2": "C7"}
 
 
 def bars(ax, labels, series, ylabel, limit=None):
@@ -57,8 +57,8 @@ def plot_prefill(result, path):
 def plot_decode(result, path):
     rows = result["decode"]
     fig, ax = plt.subplots(figsize=(13, 5))
-    names = {"rapt": "rapt_us", "rapt, pages of 64": "rapt_pages_us", "cuDNN": "cudnn_us", "FlashAttention-2": "flash_us"}
-    rates = {name: [r["megabytes"] / r[key] * 1e3 if r.get(key) else None for r in rows] for name, key in names.items()}
+    names = {"rapt": "rapt_us", "rapt, by clusters": "clusters_us", "rapt, pages of 64": "rapt_pages_us", "cuDNN": "cudnn_us", "FlashAttention-2": "flash_us"}
+    rates = {name: [r["megabytes"] / r[key] * 1e3 if r.get(key) else None for r in rows] for name, key in names.items() if any(key in r for r in rows)}
     labels = [f"d {r['head_dim']}\n{r['batch']} x {r['kv_len']:,}" for r in rows]
     bars(ax, labels, rates, "GB/s of keys and values", ("copy", result["limits"]["copy_gbps"]))
     ax.legend()
