@@ -17,19 +17,24 @@ std::array<dimension, 4> dimensions(const operand& o) {
 }
 bool is_empty(const operand& o) { return o.batch == 0 || o.len == 0 || o.heads == 0 || o.dim == 0; }
 
-/// Bytes from data to one past the last element, of an operand that has been checked.
-index_t span_bytes(const operand& o) {
-  const index_t last = (o.batch - 1) * o.batch_stride + (o.len - 1) * o.len_stride + (o.heads - 1) * o.head_stride + (o.dim - 1) * o.dim_stride;
-  return (last + 1) * size_of(o.type);
+/// True of nearly every operand, none of whose sizes can overflow then.
+bool is_small(const operand& o) {
+  const auto fits = [](index_t all, int bits) { return static_cast<std::uint64_t>(all) >> bits == 0; };
+  return fits(o.batch | o.len | o.heads | o.dim, 15) && fits(o.batch_stride | o.len_stride | o.head_stride | o.dim_stride, 40);
 }
-/// Whether that fits.
-bool span_fits(const operand& o) {
+
+/// Bytes from data to one past the last element; false where that does not fit.
+bool span_bytes(const operand& o, index_t& bytes) {
+  if (is_small(o)) {
+    const index_t last = (o.batch - 1) * o.batch_stride + (o.len - 1) * o.len_stride + (o.heads - 1) * o.head_stride + (o.dim - 1) * o.dim_stride;
+    bytes = (last + 1) * size_of(o.type);
+    return true;
+  }
   index_t last = 0;
   for (const dimension d : dimensions(o)) {
     index_t reach = 0;
     if (!multiply_fits(std::max<index_t>(d.extent - 1, 0), d.stride, reach) || __builtin_add_overflow(last, reach, &last)) return false;
   }
-  index_t bytes = 0;
   return !__builtin_add_overflow(last, index_t{1}, &last) && multiply_fits(last, size_of(o.type), bytes);
 }
 
@@ -71,12 +76,11 @@ failure check_input(argument what, const operand& o, const operand_shape& needed
   if (o.data == nullptr)
     return shape(what, "is null; " + std::to_string(o.batch) + " x " + std::to_string(o.len) + " x " + std::to_string(o.heads) + " x " +
                            std::to_string(o.dim) + " elements are needed");
-  constexpr index_t small_extent = index_t{1} << 15, small_stride = index_t{1} << 40;
-  if ((o.batch | o.len | o.heads | o.dim) < small_extent && (o.batch_stride | o.len_stride | o.head_stride | o.dim_stride) < small_stride) return {};
-  index_t count = 0;
+  if (is_small(o)) return {};
+  index_t count = 0, bytes = 0;
   if (!multiply_fits(o.batch, o.len, count) || !multiply_fits(count, o.heads, count) || !multiply_fits(count, o.dim, count))
     return shape(what, "has more than 2^63 - 1 elements");
-  if (!span_fits(o)) return shape(what, "spans more than 2^63 - 1 bytes");
+  if (!span_bytes(o, bytes)) return shape(what, "spans more than 2^63 - 1 bytes");
   return {};
 }
 
@@ -110,8 +114,10 @@ bool same_elements(const operand& a, const operand& b) {
 
 failure check_disjoint(argument out_name, const operand& out, const char* in_name, const operand& in) {
   if (out.data == nullptr || in.data == nullptr || is_empty(out) || is_empty(in)) return {};
+  index_t out_bytes = 0, in_bytes = 0;
+  span_bytes(out, out_bytes), span_bytes(in, in_bytes);
   const auto out_begin = reinterpret_cast<std::intptr_t>(out.data), in_begin = reinterpret_cast<std::intptr_t>(in.data);
-  if (out_begin + span_bytes(out) <= in_begin || in_begin + span_bytes(in) <= out_begin) return {};
+  if (out_begin + out_bytes <= in_begin || in_begin + in_bytes <= out_begin) return {};
   if (disjoint_columns(out, in, in_begin - out_begin)) return {};
   return shape(out_name, std::string("overlaps ") + in_name + "; separate memory is needed");
 }
