@@ -1,4 +1,4 @@
-// Blocks of a cluster: they run at the same time, see each other's shared memory, and wait for each other. sm_90 and later. A cluster is `size`
+// Blocks of a cluster: they run at the same time, see each other's shared memory, and wait for each other. sm_90 and later. They are
 // neighbours along x.
 #pragma once
 #include <kernels/simt/simt.hpp>

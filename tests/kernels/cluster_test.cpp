@@ -10,18 +10,10 @@ namespace {
 
 namespace simt = rapt::simt;
 using rapt_test::caught_by_some_schedule;
+using rapt_test::complaint_of;
 using rapt_test::under_every_schedule;
-using simt::emulator::emulator_error;
 
 constexpr unsigned blocks = 4, threads = 64;
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const emulator_error& e) { return e.what(); }
-  return "none";
-}
 
 struct words {
   unsigned of_thread[threads];
@@ -72,11 +64,11 @@ TEST(cluster, meetings_that_are_missing_are_noticed) {
   EXPECT_TRUE(is_caught<mistake::not_waited_for>());
 }
 TEST(cluster, says_what_is_wrong) {
-  EXPECT_EQ(error_of([] { passed_on<mistake::no_meeting_before>(); }),
+  EXPECT_EQ(complaint_of([] { passed_on<mistake::no_meeting_before>(); }),
             "mapa: the cluster has not met yet: its blocks may not have begun (block (0, 0, 0), thread 0)");
-  EXPECT_EQ(error_of([] { passed_on<mistake::not_waited_for>(); }),
+  EXPECT_EQ(complaint_of([] { passed_on<mistake::not_waited_for>(); }),
             "block (0, 0, 0) has ended with arrivals at its cluster that were not waited for");
-  const std::string what = error_of([] { passed_on<mistake::one_meeting_missed>(); });
+  const std::string what = complaint_of([] { passed_on<mistake::one_meeting_missed>(); });
   EXPECT_NE(what.find("deadlock in block (0, 0, 0)"), std::string::npos) << what;
   EXPECT_NE(what.find("thread 0 waits at barrier.cluster.wait"), std::string::npos) << what;
 }
@@ -116,7 +108,7 @@ RAPT_KERNEL(32, 1) arrives_twice() {
 RAPT_KERNEL(32, 1) nothing() {}
 TEST(cluster, misuse_is_an_error) {
   const auto launch = [](void (*kernel)(), unsigned cluster, unsigned grid) {
-    return error_of([&] { simt::launch_clusters<words>(kernel, cluster, {grid}, 32, nullptr); });
+    return complaint_of([&] { simt::launch_clusters<words>(kernel, cluster, {grid}, 32, nullptr); });
   };
   EXPECT_EQ(launch(wrong_rank, 4, 4), "mapa: the cluster has no block of this rank (block (3, 0, 0), thread 31)");
   EXPECT_EQ(launch(not_shared, 4, 4), "mapa: the address is outside the block's shared memory (block (3, 0, 0), thread 31)");

@@ -10,16 +10,8 @@
 namespace {
 
 namespace simt = rapt::simt;
+using rapt_test::complaint_of;
 using rapt_test::under_every_schedule;
-using simt::emulator::emulator_error;
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const emulator_error& e) { return e.what(); }
-  return "none";
-}
 
 RAPT_KERNEL(96, 1) who_am_i(unsigned* seen) {
   const simt::index3 b = simt::block_idx(), g = simt::grid_extent();
@@ -72,7 +64,7 @@ RAPT_KERNEL(64, 1) end_before_barrier() {
 }
 TEST(emulator, a_thread_that_ends_before_a_barrier_is_reported_with_those_that_wait) {
   under_every_schedule([] {
-    const std::string what = error_of([] { simt::launch<simt::no_storage>(end_before_barrier, {1}, 64, nullptr); });
+    const std::string what = complaint_of([] { simt::launch<simt::no_storage>(end_before_barrier, {1}, 64, nullptr); });
     EXPECT_NE(what.find("deadlock in block (0, 0, 0)"), std::string::npos) << what;
     EXPECT_NE(what.find("thread 32 waits at sync_threads"), std::string::npos) << what;
     EXPECT_NE(what.find("thread 33 has ended"), std::string::npos) << what;
@@ -92,12 +84,12 @@ RAPT_KERNEL(32, 1) masks_apart() { simt::ballot(true, simt::lane_idx() < 16 ? 0x
 TEST(emulator, lanes_that_wait_for_lanes_elsewhere_are_a_deadlock) {
   under_every_schedule([] {
     for (const auto kernel : {barriers_apart, warp_without_a_lane, masks_apart})
-      EXPECT_NE(error_of([&] { simt::launch<simt::no_storage>(kernel, {1}, 32, nullptr); }).find("deadlock"), std::string::npos);
+      EXPECT_NE(complaint_of([&] { simt::launch<simt::no_storage>(kernel, {1}, 32, nullptr); }).find("deadlock"), std::string::npos);
   });
 }
 RAPT_KERNEL(32, 1) not_in_own_mask() { simt::ballot(true, 0xfffffffeu); }
 TEST(emulator, a_lane_outside_its_own_mask_is_an_error) {
-  EXPECT_EQ(error_of([] { simt::launch<simt::no_storage>(not_in_own_mask, {1}, 32, nullptr); }),
+  EXPECT_EQ(complaint_of([] { simt::launch<simt::no_storage>(not_in_own_mask, {1}, 32, nullptr); }),
             "ballot: the lane is not in its own mask (block (0, 0, 0), thread 0)");
 }
 
@@ -107,14 +99,14 @@ TEST(emulator, launches_beyond_the_device_are_refused) {
   };
   unsigned none = 0;
   const auto launch = [&](simt::index3 grid, unsigned threads) {
-    return error_of([&] { simt::launch<simt::no_storage>(who_am_i, grid, threads, nullptr, &none); });
+    return complaint_of([&] { simt::launch<simt::no_storage>(who_am_i, grid, threads, nullptr, &none); });
   };
   EXPECT_EQ(launch({1, 65536, 1}, 32), "launch: grid y is 65536; 1 to 65535 is possible on sm_90");
   EXPECT_EQ(launch({1, 1, 65536}, 32), "launch: grid z is 65536; 1 to 65535 is possible on sm_90");
   EXPECT_EQ(launch({0, 1, 1}, 32), "launch: grid x is 0; 1 to 2147483647 is possible on sm_90");
   EXPECT_EQ(launch({1}, 1025), "launch: the number of threads is 1025; 1 to 1024 is possible on sm_90");
   const simt::emulator::scoped_device older(simt::emulator::schedules[0], simt::emulator::sm_80);
-  EXPECT_EQ(error_of([] { simt::launch<large>(barriers_apart, {1}, 32, nullptr); }),
+  EXPECT_EQ(complaint_of([] { simt::launch<large>(barriers_apart, {1}, 32, nullptr); }),
             "launch: a block of 167936 bytes of shared memory; sm_80 has 166912");
 }
 
@@ -124,8 +116,8 @@ RAPT_KERNEL(64, 1) throws_once() {
 }
 TEST(emulator, after_an_error_the_next_launch_works) {
   under_every_schedule([] {
-    EXPECT_EQ(error_of([] { simt::launch<simt::no_storage>(throws_once, {2}, 64, nullptr); }), "test: thrown (block (1, 0, 0), thread 40)");
-    EXPECT_EQ(error_of([] { simt::launch<simt::no_storage>(throws_once, {1}, 64, nullptr); }), "none");
+    EXPECT_EQ(complaint_of([] { simt::launch<simt::no_storage>(throws_once, {2}, 64, nullptr); }), "test: thrown (block (1, 0, 0), thread 40)");
+    EXPECT_EQ(complaint_of([] { simt::launch<simt::no_storage>(throws_once, {1}, 64, nullptr); }), "none");
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
 
 namespace rapt_test {
@@ -24,6 +25,15 @@ void under_every_schedule(F test) {
     SCOPED_TRACE(std::string(s.name) + ", seed " + std::to_string(s.seed));
     test();
   }
+}
+
+/// What the emulator finds wrong with what f does, or "none".
+template <class F>
+std::string complaint_of(F f) {
+  try {
+    f();
+  } catch (const rapt::simt::emulator::emulator_error& e) { return e.what(); }
+  return "none";
 }
 
 /// Whether launches that differ from run to run, or are wrong, or throw, are noticed: `right` runs the kernel and says whether its result is right.
