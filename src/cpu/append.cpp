@@ -93,7 +93,9 @@ class appender {
         keys[i] = key;
       }
       std::byte* const group = to_key + h * kv.head_bytes;
-      if (count == 1) {
+      if (count == 1 && kv.type == dtype_of<A>) {
+        rows_.store_lane(keys[0], kv.head_dim, reinterpret_cast<A*>(group - lane * size), lane);
+      } else if (count == 1) {
         rows_.store(keys[0], A{1}, kv.head_dim, group, kv.type, lane_group);
       } else {
         rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);

@@ -133,6 +133,18 @@ void store(const A* from, A by, index_t n, void* to, dtype type, index_t stride)
   }
 }
 
+/// Whole vectors: a load of one soon after waits for a store of a part of it.
+template <class A>
+void store_lane(const A* from, index_t n, A* groups, index_t lane) {
+  const tag<A> d;
+  const index_t first = lane / num_lanes<A> * num_lanes<A>;
+  const auto is_lane = hn::Eq(hn::Iota(d, static_cast<A>(first)), hn::Set(d, static_cast<A>(lane)));
+  for (index_t i = 0; i < n; ++i) {
+    A* const to = groups + i * lane_group + first;
+    hn::StoreU(hn::IfThenElse(is_lane, with_canonical_nan(d, hn::Set(d, from[i])), hn::LoadU(d, to)), d, to);
+  }
+}
+
 template <class A>
 void store_rows(const A* from, index_t from_stride, const A* sums, index_t rows, index_t n, void* to, dtype type, index_t to_stride, index_t stride) {
   const index_t bytes = to_stride * size_of(type);

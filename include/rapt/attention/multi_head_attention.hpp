@@ -70,7 +70,8 @@ class multi_head_attention {
     return rapt::check_forward(traits(), call, from, options);
   }
 
-  void run(context& ctx, const forward_call& call, const source& from, const forward_options& options) const {
+  /// Never inlined: programs run the library's instantiation, which is compiled with its flags, and compile none of the pipeline themselves.
+  [[gnu::noinline]] void run(context& ctx, const forward_call& call, const source& from, const forward_options& options) const {
     raise_if(check_call(call, from, options));
     if (from.kind == source_kind::append) {
       basic_step<Backend> step = from.cache->begin_step({{*from.appended, call.x.len, options.positions}});
