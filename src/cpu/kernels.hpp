@@ -30,6 +30,11 @@ struct bf16_pair {
   bf16 first, second;
 };
 
+/// The same product of other operands, one after the other: of the first, and then of what lies so many elements further on each time.
+struct repetition {
+  index_t times = 1, factors = 0, operands = 0, results = 0;
+};
+
 /// out[r][c] (+)= chain over k ascending, from +0, of x[k][r] * columns[c / 16][k][c % 16].
 template <class A>
 struct dot_args {
@@ -41,6 +46,7 @@ struct dot_args {
   bool adding;       ///< the chain's sum is added to out (block 1, 2, ... of a long chain); false: it is stored
   bool walks;        ///< columns are met for the first time: ask for the memory ahead
   const void* next;  ///< what is read after the last group, or null
+  repetition heads = {};
 };
 
 /// acc[r][d] = chain over j ascending, from acc, of p[r][j] * values[j][d].
@@ -53,6 +59,7 @@ struct value_args {
   A* acc;                ///< [rows][layout.columns]
   bool walks;            ///< as in dot_args
   const void* next;      ///< what is read after the last key, or null
+  repetition heads = {};
 };
 
 /// Products with operands of one stored type. rows is one of the counts above.

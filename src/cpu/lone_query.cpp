@@ -28,11 +28,10 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
   if (seen.empty()) {
     std::fill_n(sum, max_lone_rows, A{1});
   } else {
-    // Calls f(KV head, first byte of the head in its page, slot, first key, keys).
+    // Calls f(first byte of the first head in its page, slot, first key, keys).
     const auto each_piece = [&](const auto& f) {
       each_page_piece(kv, s, 0, seen.first / lane_group * lane_group, seen.last, [&](index_t page, index_t slot, index_t first, index_t count) {
-        const std::byte* const head = kv.base + page * kv.page_bytes + first_kv_head * kv.head_bytes;
-        for (index_t h = 0; h < num_kv_heads; ++h) f(h, head + h * kv.head_bytes, slot, first, count);
+        f(kv.base + page * kv.page_bytes + first_kv_head * kv.head_bytes, slot, first, count);
       });
     };
     const index_t first_query = q.offset(s.first_row, first_head);
@@ -43,20 +42,20 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
       for (index_t h = 0; h < num_kv_heads; ++h)
         pack_queries(c, c.group_size, w.queries + h * tile_rows * c.head_dim, w.wide, static_cast<bf16*>(nullptr),
                      [&](index_t i) { return byte_at(q.data, first_query + (h * c.group_size + i) * q.head_stride, q.type); });
-    each_piece([&](index_t h, const std::byte* head, index_t slot, index_t first, index_t count) {
-      const A* const queries = w.queries + h * tile_rows * c.head_dim;
+    const index_t head_elements = kv.head_bytes / size;
+    each_piece([&](const std::byte* head, index_t slot, index_t first, index_t count) {
       const std::byte* const keys = head + slot * c.head_dim * size;
       for (index_t d = 0; d < c.head_dim; d += score_block)
-        c.operand.dot(tile_rows,
-                      {queries + d * tile_rows, keys + d * lane_group * size, c.head_dim * lane_group, std::min(score_block, c.head_dim - d),
-                       ceil_div(count, lane_group), w.scores + h * tile_rows * score_stride + first, score_stride, d > 0, walks, nullptr});
+        c.operand.dot(tile_rows, {w.queries + d * tile_rows, keys + d * lane_group * size, c.head_dim * lane_group,
+                                  std::min(score_block, c.head_dim - d), ceil_div(count, lane_group), w.scores + first, score_stride, d > 0, walks,
+                                  nullptr, {num_kv_heads, tile_rows * c.head_dim, head_elements, tile_rows * score_stride}});
     });
     for (index_t h = 0; h < num_kv_heads; h += together)
       if (c.rows.softmax(w.scores + h * tile_rows * score_stride, together * c.group_size, seen, sum + h * tile_rows)) return false;
-    each_piece([&](index_t h, const std::byte* head, index_t slot, index_t first, index_t count) {
-      const index_t hidden = std::max<index_t>(0, seen.first - first), row_of_head = h * tile_rows;
-      c.operand.values(tile_rows, {w.scores + row_of_head * score_stride + first + hidden, head + kv.value_offset, kv.values(), slot + hidden,
-                                   count - hidden, w.acc + row_of_head * c.value_stride, walks, nullptr});
+    each_piece([&](const std::byte* head, index_t slot, index_t first, index_t count) {
+      const index_t hidden = std::max<index_t>(0, seen.first - first);
+      c.operand.values(tile_rows, {w.scores + first + hidden, head + kv.value_offset, kv.values(), slot + hidden, count - hidden, w.acc, walks,
+                                   nullptr, {num_kv_heads, tile_rows * score_stride, head_elements, tile_rows * c.value_stride}});
     });
   }
   const index_t first_out = out.offset(s.first_row, first_head);

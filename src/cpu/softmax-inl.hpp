@@ -144,9 +144,29 @@ A exp_and_sum(A* u, const seen_keys& seen, A max) {
   return tree_sum<A>(sums);
 }
 
+/// Rows whose seen keys lie in the vector at j: by registers alone.
+template <class A>
+HWY_INLINE bool softmax_of_vector(A* u, index_t rows, const seen_keys& seen, index_t j, A* sums) {
+  const tag<A> d;
+  const auto hidden = hn::Set(d, minus_inf<A>), lanes = seen_lanes<A>(seen, j);
+  auto ordinary = hn::Eq(hidden, hidden);
+  for (index_t r = 0; r < rows; ++r) {
+    A* const at = u + r * score_stride + j;
+    const auto score = hn::IfThenElse(lanes, hn::LoadU(d, at), hidden);
+    ordinary = hn::And(ordinary, hn::Or(hn::Gt(score, hidden), hn::Not(lanes)));
+    const auto max = hn::Set(d, fold_halves(d, score, [](auto a, auto b) HWY_ATTR { return hn::Max(a, b); }));
+    const auto p = rapt::v0::HWY_NAMESPACE::exp2_nonpositive(d, hn::Sub(score, max));
+    hn::StoreU(p, d, at);
+    sums[r] = fold_halves(d, p, [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); });
+  }
+  return !hn::AllTrue(d, ordinary);
+}
+
 /// Step by step: what one row waits for is done for the others meanwhile.
 template <class A>
 [[gnu::flatten]] bool softmax(A* u, index_t rows, const seen_keys& seen, A* sums) {
+  const index_t vector = seen.first / num_lanes<A>;
+  if ((seen.last - 1) / num_lanes<A> == vector) return softmax_of_vector(u, rows, seen, vector * num_lanes<A>, sums);
   bool odd = false;
   for (index_t r = 0; r < rows; ++r) {
     const row_max<A> found = mask_and_max<A>(u + r * score_stride, seen);

@@ -138,21 +138,29 @@ HWY_INLINE void tiles(const A* x, const T* columns, index_t group_stride, index_
 
 template <class A, class T, int Rows, sums how, bool walks>
 void dot_rows(const dot_args<A>& a) {
-  tiles<A, T, Rows, 1, Rows, how, walks>(a.x, static_cast<const T*>(a.columns), a.group_stride / terms_of_step<T>, a.num_groups, a.depth,
-                                         static_cast<const T*>(a.next), a.out, a.out_stride);
+  for (index_t h = 0; h < a.heads.times; ++h)
+    tiles<A, T, Rows, 1, Rows, how, walks>(a.x + h * a.heads.factors, static_cast<const T*>(a.columns) + h * a.heads.operands / terms_of_step<T>,
+                                           a.group_stride / terms_of_step<T>, a.num_groups, a.depth, static_cast<const T*>(a.next),
+                                           a.out + h * a.heads.results, a.out_stride);
 }
 
 template <class A, class T, int Rows, bool walks>
-void value_rows(const value_args<A>& a) {
+HWY_INLINE void values_of_head(const value_args<A>& a, const A* p, const T* values, A* acc) {
   for (index_t done = 0; done < a.count;) {
     const index_t key = a.first + done, keys = a.layout.keys_of(a.layout.block_of(key));
     const index_t count = std::min(keys - key % a.layout.block, a.count - done);
-    const auto from = [&](index_t k) { return static_cast<const T*>(a.values) + a.layout.offset(k, 0) / terms_of_step<T>; };
+    const auto from = [&](index_t k) { return values + a.layout.offset(k, 0) / terms_of_step<T>; };
     const T* const after = done + count < a.count ? from(key + count) : static_cast<const T*>(a.next);
-    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(a.p + done / terms_of_step<T>, from(key), keys * lane_group / terms_of_step<T>,
-                                                               a.layout.columns / lane_group, count, after, a.acc, a.layout.columns);
+    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(p + done / terms_of_step<T>, from(key), keys * lane_group / terms_of_step<T>,
+                                                               a.layout.columns / lane_group, count, after, acc, a.layout.columns);
     done += count;
   }
+}
+template <class A, class T, int Rows, bool walks>
+void value_rows(const value_args<A>& a) {
+  for (index_t h = 0; h < a.heads.times; ++h)
+    values_of_head<A, T, Rows, walks>(a, a.p + h * a.heads.factors, static_cast<const T*>(a.values) + h * a.heads.operands / terms_of_step<T>,
+                                      a.acc + h * a.heads.results);
 }
 
 template <class A, class T, int Rows>
