@@ -81,6 +81,14 @@ class appender {
     std::byte* const to_key = head + ((slot - lane) * kv.head_dim + lane) * size;
     std::byte* const to_value = head + kv.value_offset + values.offset(slot, 0) * size;
     const index_t column_bytes = values.keys_of(values.block_of(slot)) * size;
+    if (count == 1 && keys_as_they_lie_ && values_as_they_lie_ && kv.type == dtype_of<A>) {
+      const index_t head_stride = kv.head_bytes / size;
+      const auto from = [&](const operand& o, index_t first) { return static_cast<const A*>(o.data) + first; };
+      rows_.store_lanes(from(p_.k, first_key[0]), p_.k.head_stride, kv.num_heads, kv.head_dim, reinterpret_cast<A*>(to_key) - lane, head_stride, lane);
+      rows_.store_panels(from(p_.v, first_value[0]), p_.v.head_stride, kv.num_heads, kv.value_dim, reinterpret_cast<A*>(to_value), head_stride,
+                         column_bytes / size);
+      return;
+    }
     for (index_t h = 0; h < kv.num_heads; ++h) {
       const A* keys[lane_group];
       for (index_t i = 0; i < count; ++i) {
@@ -93,9 +101,7 @@ class appender {
         keys[i] = key;
       }
       std::byte* const group = to_key + h * kv.head_bytes;
-      if (count == 1 && kv.type == dtype_of<A>) {
-        rows_.store_lane(keys[0], kv.head_dim, reinterpret_cast<A*>(group - lane * size), lane);
-      } else if (count == 1) {
+      if (count == 1) {
         rows_.store(keys[0], A{1}, kv.head_dim, group, kv.type, lane_group);
       } else {
         rows_.transpose(keys, count, kv.head_dim, own.lanes, lane_group);

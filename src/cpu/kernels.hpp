@@ -109,8 +109,10 @@ struct row_kernels {
   void (*load)(const void* from, dtype type, index_t stride, index_t n, A* to);
   /// to[i * stride] = from[i] * by, rounded to `type` to nearest even; a NaN becomes the canonical one.
   void (*store)(const A* from, A by, index_t n, void* to, dtype type, index_t stride);
-  /// groups[i * 16 + lane] = from[i], a NaN canonical; the other lanes are written as they are.
-  void (*store_lane)(const A* from, index_t n, A* groups, index_t lane);
+  /// to[r * to_stride + i * 16 + lane] = from[r * from_stride + i], a NaN canonical; the other lanes are written as they are.
+  void (*store_lanes)(const A* from, index_t from_stride, index_t rows, index_t n, A* to, index_t to_stride, index_t lane);
+  /// to[r * to_stride + i / 16 * panel_stride + i % 16] = from[r * from_stride + i], a NaN canonical.
+  void (*store_panels)(const A* from, index_t from_stride, index_t rows, index_t n, A* to, index_t to_stride, index_t panel_stride);
   /// The same as store for `rows` rows, from_stride and to_stride elements apart, each by 1 / sums[row].
   void (*store_rows)(const A* from, index_t from_stride, const A* sums, index_t rows, index_t n, void* to, dtype type, index_t to_stride,
                      index_t stride);

@@ -135,14 +135,21 @@ void store(const A* from, A by, index_t n, void* to, dtype type, index_t stride)
 
 /// Whole vectors: a load of one soon after waits for a store of a part of it.
 template <class A>
-void store_lane(const A* from, index_t n, A* groups, index_t lane) {
+void store_lanes(const A* from, index_t from_stride, index_t rows, index_t n, A* to, index_t to_stride, index_t lane) {
   const tag<A> d;
   const index_t first = lane / num_lanes<A> * num_lanes<A>;
   const auto is_lane = hn::Eq(hn::Iota(d, static_cast<A>(first)), hn::Set(d, static_cast<A>(lane)));
-  for (index_t i = 0; i < n; ++i) {
-    A* const to = groups + i * lane_group + first;
-    hn::StoreU(hn::IfThenElse(is_lane, with_canonical_nan(d, hn::Set(d, from[i])), hn::LoadU(d, to)), d, to);
+  for (index_t r = 0; r < rows; ++r) {
+    A* at = to + r * to_stride + first;
+    for (index_t i = 0; i < n; ++i, at += lane_group)
+      hn::StoreU(hn::IfThenElse(is_lane, with_canonical_nan(d, hn::Set(d, from[r * from_stride + i])), hn::LoadU(d, at)), d, at);
   }
+}
+template <class A>
+void store_panels(const A* from, index_t from_stride, index_t rows, index_t n, A* to, index_t to_stride, index_t panel_stride) {
+  for (index_t r = 0; r < rows; ++r)
+    for (index_t i = 0; i < n; i += lane_group)
+      store_as(from + r * from_stride + i, A{1}, std::min(lane_group, n - i), to + r * to_stride + i / lane_group * panel_stride, 1);
 }
 
 template <class A>
