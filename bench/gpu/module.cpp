@@ -1,12 +1,13 @@
-// The module on a device: float and double against the CPU's bits, what a step gives the stream, and how long a step takes.
+// The module on a device: float and double against the CPU's bits, what a step gives the stream, and how long steps and prompts take by every id.
 //
-// usage: module RESULT.json     exit status 1 where a bit differs, or a step holds anything but kernels
+// usage: module RESULT.json     exit status 1 where a bit differs, a step holds anything but kernels, or an id's prompt is not near the default's
 #include <cuda_runtime.h>
 #include <bench/gpu/activity.hpp>
 #include <rapt/cuda.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -189,6 +190,52 @@ class decoder {
   device_array<bf16> x_, y_;
 };
 
+/// A layer and a prompt of `len` tokens without a cache: microseconds, median of 10, and the rows that it gives.
+std::pair<double, std::vector<bf16>> prompt_through_a_layer(model& m, index_t len) {
+  const auto count = static_cast<std::size_t>(len * model::dim);
+  const device_array<bf16> x(random_values<bf16>(count, 7)), y((std::vector<bf16>(count)));
+  std::vector<double> times;
+  for (int i = 0; i < 11; ++i) {
+    const auto begin_time = std::chrono::steady_clock::now();
+    m.layers[0].forward(*m.ctx, rows<const bf16>(x.data(), len, model::dim), rapt::self_kv{}, rows(y.data(), len, model::dim));
+    m.ctx->synchronize();
+    if (i > 0) times.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin_time).count());
+  }
+  std::nth_element(times.begin(), times.begin() + 5, times.end());
+  return {times[5], y.values()};
+}
+/// |a - b| / |b|, Euclidean.
+double relative_difference(const std::vector<bf16>& a, const std::vector<bf16>& b) {
+  double apart = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double of_b = static_cast<float>(b[i]), d = static_cast<float>(a[i]) - of_b;
+    apart += d * d, size += of_b * of_b;
+  }
+  return std::sqrt(apart / size);
+}
+/// Prompts by every id; false where one is further from the default's than two orders of bf16 are.
+bool compare_prompts(std::FILE* out, bool is_hopper) {
+  constexpr index_t len = 4096;
+  std::vector<bf16> by_default;
+  bool near = true;
+  std::fprintf(out, ",\n \"prompts\": [");
+  for (const std::string numerics : {"", "sm90-wgmma-v1", "sm90-cublaslt-v1"}) {
+    if (!numerics.empty() && !is_hopper) continue;
+    model m(numerics);
+    const auto [us, y] = prompt_through_a_layer(m, len);
+    if (numerics.empty()) by_default = y;
+    const double apart = relative_difference(y, by_default);
+    near &= apart < 0.01;
+    const std::string& id = m.layers[0].config().numerics;
+    std::printf("%s: a layer and a prompt of %lld tokens: %.0f us, %.1e from the default's rows\n", id.c_str(), static_cast<long long>(len), us,
+                apart);
+    std::fprintf(out, "%s{\"numerics\": \"%s\", \"rows\": %lld, \"layer_us\": %.1f, \"relative_difference\": %.3g}",
+                 numerics.empty() ? "\n  " : ",\n  ", id.c_str(), static_cast<long long>(len), us, apart);
+  }
+  std::fprintf(out, "\n ]");
+  return near;
+}
+
 /// What the device does in 20 steps, queued one after the other; false where it is more than kernels, or the host waits.
 bool watch_steps(std::FILE* out) {
 #if __has_include(<cupti.h>)
@@ -260,10 +307,11 @@ int run(const char* path) {
     }
   }
   std::fprintf(out, "\n ]");
+  const bool prompts_are_near = compare_prompts(out, is_hopper);
   kernels_only &= watch_steps(out);
   std::fprintf(out, "\n}\n");
   std::fclose(out);
-  return differ == 0 && kernels_only ? 0 : 1;
+  return differ == 0 && kernels_only && prompts_are_near ? 0 : 1;
 }
 
 }  // namespace

@@ -84,9 +84,10 @@ class appender {
     if (count == 1 && keys_as_they_lie_ && values_as_they_lie_ && kv.type == dtype_of<A>) {
       const index_t head_stride = kv.head_bytes / size;
       const auto from = [&](const operand& o, index_t first) { return static_cast<const A*>(o.data) + first; };
-      rows_.store_lanes(from(p_.k, first_key[0]), p_.k.head_stride, kv.num_heads, kv.head_dim, reinterpret_cast<A*>(to_key) - lane, head_stride, lane);
+      rows_.store_lanes(from(p_.k, first_key[0]), p_.k.head_stride, kv.num_heads, kv.head_dim, reinterpret_cast<A*>(to_key) - lane, head_stride,
+                        lane);
       rows_.store_panels(from(p_.v, first_value[0]), p_.v.head_stride, kv.num_heads, kv.value_dim, reinterpret_cast<A*>(to_value), head_stride,
-                         column_bytes / size);
+                         lane_group * column_bytes / size);
       return;
     }
     for (index_t h = 0; h < kv.num_heads; ++h) {

@@ -46,16 +46,31 @@ bool attend_lone_query(const attend_call<A>& c, const sequence_rows& s, index_t 
     each_piece([&](const std::byte* head, index_t slot, index_t first, index_t count) {
       const std::byte* const keys = head + slot * c.head_dim * size;
       for (index_t d = 0; d < c.head_dim; d += score_block)
-        c.operand.dot(tile_rows, {w.queries + d * tile_rows, keys + d * lane_group * size, c.head_dim * lane_group,
-                                  std::min(score_block, c.head_dim - d), ceil_div(count, lane_group), w.scores + first, score_stride, d > 0, walks,
-                                  nullptr, {num_kv_heads, tile_rows * c.head_dim, head_elements, tile_rows * score_stride}});
+        c.operand.dot(tile_rows, {w.queries + d * tile_rows,
+                                  keys + d * lane_group * size,
+                                  c.head_dim * lane_group,
+                                  std::min(score_block, c.head_dim - d),
+                                  ceil_div(count, lane_group),
+                                  w.scores + first,
+                                  score_stride,
+                                  d > 0,
+                                  walks,
+                                  nullptr,
+                                  {num_kv_heads, tile_rows * c.head_dim, head_elements, tile_rows * score_stride}});
     });
     for (index_t h = 0; h < num_kv_heads; h += together)
       if (c.rows.softmax(w.scores + h * tile_rows * score_stride, together * c.group_size, seen, sum + h * tile_rows)) return false;
     each_piece([&](const std::byte* head, index_t slot, index_t first, index_t count) {
       const index_t hidden = std::max<index_t>(0, seen.first - first);
-      c.operand.values(tile_rows, {w.scores + first + hidden, head + kv.value_offset, kv.values(), slot + hidden, count - hidden, w.acc, walks,
-                                   nullptr, {num_kv_heads, tile_rows * score_stride, head_elements, tile_rows * c.value_stride}});
+      c.operand.values(tile_rows, {w.scores + first + hidden,
+                                   head + kv.value_offset,
+                                   kv.values(),
+                                   slot + hidden,
+                                   count - hidden,
+                                   w.acc,
+                                   walks,
+                                   nullptr,
+                                   {num_kv_heads, tile_rows * score_stride, head_elements, tile_rows * c.value_stride}});
     });
   }
   const index_t first_out = out.offset(s.first_row, first_head);

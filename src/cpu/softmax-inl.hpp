@@ -204,7 +204,8 @@ void merge(index_t rows, const states<A>& into, const states<A>& from) {
 template <class A>
 row_kernels<A> row_table() {
   row_kernels<A> k;
-  k.load = load<A>, k.store = store<A>, k.store_rows = store_rows<A>, k.store_lanes = store_lanes<A>, k.store_panels = store_panels<A>, k.transpose = transpose<A>, k.spread = spread<A>;
+  k.load = load<A>, k.store = store<A>, k.store_rows = store_rows<A>, k.store_lanes = store_lanes<A>, k.store_panels = store_panels<A>,
+  k.transpose = transpose<A>, k.spread = spread<A>;
   k.scale_query = scale_query<A>, k.add = add<A>;
   k.softcap = softcap<A>, k.alibi = alibi<A>, k.add_scaled = add_scaled<A>;
   k.mask_and_max = mask_and_max<A>, k.finite_bits = finite_bits<A>, k.exp_and_sum = exp_and_sum<A>, k.softmax = softmax<A>, k.merge = merge<A>;

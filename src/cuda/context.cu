@@ -51,7 +51,7 @@ failure context::check_numerics(const char* caller, std::string_view id, const a
   std::vector<std::string_view> served{numerics_id::cpu_v1};
   if (const std::string_view usual = numerics(types); usual != numerics_id::cpu_v1) {
     served.push_back(usual);
-    if (is_hopper(device)) served.push_back(numerics_id::sm90_wgmma_v1);
+    if (is_hopper(device)) served.insert(served.end(), {numerics_id::sm90_wgmma_v1, numerics_id::sm90_cublaslt_v1});
   }
   if (types.activations == dtype::f32 && types.keys != dtype::f64)
     served.push_back(device.major >= 9 ? numerics_id::sm90_3xtf32_v1 : numerics_id::sm80_3xtf32_v1);

@@ -1,8 +1,10 @@
 // What a context holds, and how an operation gives its launches to the stream.
 #pragma once
 #include <cuda/parameters.hpp>
+#include <kernels/runtime/matmul.hpp>
 #include <rapt/cuda/context.hpp>
 
+#include <optional>
 #include <string>
 
 namespace rapt {
@@ -27,6 +29,7 @@ class context::impl {
   parameter_store parameters;
   kept_angles angles;
   buffer counters;  ///< 0 between launches
+  std::optional<runtime::matmul_library> cublaslt;  ///< from the first product on
 
   /// So many, each 0 until a launch of this call changes it, and 0 again when that has ended. Throws cuda_error.
   unsigned* zeroed_counters(index_t count);

@@ -1,5 +1,6 @@
-// Projections: many rows by wgmma where the id asks for it, with the same bits; else the choice of kernel is that of kernels/project.hpp and
-// exact_project.hpp. Here operands become the matrices that the tensor cores' kernels take.
+// Projections: many rows by cuBLASLt, or by wgmma with the bits of the default, where the id asks for it; else the choice of kernel is that of
+// kernels/project.hpp and exact_project.hpp. Here operands become the matrices that the tensor cores' kernels take.
+#include <cuda/project_cublaslt.hpp>
 #include <cuda/project_hopper.hpp>
 #include <cuda/rows.hpp>
 #include <kernels/exact_project.hpp>
@@ -9,18 +10,35 @@ inline namespace v0 {
 namespace cuda {
 namespace {
 
-/// One output, of type Out; x, y and residual have matrix rows. max_blocks: of projections by wgmma, or 0.
+/// What may project many rows.
+struct many_rows {
+  unsigned max_blocks;       ///< of wgmma; 0: it may not
+  void* cublaslt_workspace;  ///< null: cuBLASLt may not
+};
+
+/// One output, of type Out; x, y and residual have matrix rows.
 template <class T, class Out>
-void project_to(unsigned max_blocks, const operand& x, const packed_matrix& w, const operand& y, const operand& residual, runtime::stream stream) {
+void project_to(const many_rows& by, const operand& x, const packed_matrix& w, const operand& y, const operand& residual, launches& l) {
   kernels::projection<T, Out> one;
   one.x = static_cast<const T*>(x.data), one.w = static_cast<const T*>(w.data), one.bias = static_cast<const float*>(w.bias);
   one.residual = static_cast<const T*>(residual.data), one.y = static_cast<Out*>(y.data);
   one.x_stride = x.len_stride, one.w_stride = w.depth, one.residual_stride = residual.len_stride, one.y_stride = y.len_stride;
   one.rows = static_cast<int>(x.rows()), one.in = static_cast<int>(w.depth), one.out = static_cast<int>(w.columns);
-  if (max_blocks > 0 && kernels::serves_hopper(one))
-    cuda::project_hopper(one, max_blocks, stream);
+  if (by.cublaslt_workspace != nullptr && serves_cublaslt(one))
+    cuda::project_cublaslt(one, by.cublaslt_workspace, l);
+  else if (by.max_blocks > 0 && kernels::serves_hopper(one))
+    cuda::project_hopper(one, by.max_blocks, l.stream());
   else
-    kernels::project(one, stream);
+    kernels::project(one, l.stream());
+}
+
+/// Work memory of cuBLASLt, or null.
+std::byte* take_cublaslt_workspace(const project_params& p, workspace& scratch) {
+  using runtime::matmul_library;
+  if (!p.cublaslt || p.x.rows() < least_cublaslt_rows) return nullptr;
+  std::byte* const data = scratch.take<std::byte>(matmul_library::workspace_bytes + matmul_library::workspace_alignment);
+  const auto past = reinterpret_cast<std::uintptr_t>(data) % matmul_library::workspace_alignment;
+  return past == 0 ? data : data + (matmul_library::workspace_alignment - past);
 }
 
 /// In the CPU's order, which takes operands as they are.
@@ -48,8 +66,8 @@ void backend::project(context& ctx, const project_params& p, workspace& scratch)
   const suited_operand x = suited(p.x), residual = suited(p.residual);
   const auto out = [&](std::size_t t) { return suited(t < p.targets.size() ? p.targets[t].out : operand{}); };
   const suited_operand outs[] = {out(0), out(1), out(2)};
+  const many_rows by{p.wgmma ? static_cast<unsigned>(ctx.num_workers()) : 0, take_cublaslt_workspace(p, scratch)};
   if (scratch.measuring() || p.x.rows() == 0) return;
-  const unsigned max_blocks = p.wgmma ? static_cast<unsigned>(ctx.num_workers()) : 0;
   run(ctx, [&](launches& l) {
     x.copy_in(l.stream()), residual.copy_in(l.stream());
     for (std::size_t t = 0; t < p.targets.size(); ++t) {
@@ -57,9 +75,9 @@ void backend::project(context& ctx, const project_params& p, workspace& scratch)
       with_half(p.x.type, [&](auto element) {
         using T = decltype(element);
         if (y.type == dtype::f32)
-          project_to<T, float>(max_blocks, x.get(), p.targets[t].weights, y, residual.get(), l.stream());
+          project_to<T, float>(by, x.get(), p.targets[t].weights, y, residual.get(), l);
         else
-          project_to<T, T>(max_blocks, x.get(), p.targets[t].weights, y, residual.get(), l.stream());
+          project_to<T, T>(by, x.get(), p.targets[t].weights, y, residual.get(), l);
       });
       outs[t].copy_out(l.stream());
     }

@@ -31,7 +31,7 @@ TEST(cuda_module, says_what_it_computes) {
         rapt::multi_head_attention<bf16, rapt::cuda::backend>(r.ctx, other, r.weights.views);
       }),
       "attention_config: numerics is cpu-bf16dot-v1; for activations of bf16, keys and values of bf16, head_dim 24 and value_dim 24 this device "
-      "has cpu-v1, sm90-mma16816-k64-v1 and sm90-wgmma-v1");
+      "has cpu-v1, sm90-mma16816-k64-v1, sm90-wgmma-v1 and sm90-cublaslt-v1");
 }
 
 TEST(cuda_module, agrees_with_the_cpu_to_rounding_and_with_itself_to_the_bit) {

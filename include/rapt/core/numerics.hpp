@@ -19,6 +19,8 @@ inline constexpr std::string_view sm90_mma_v1 = "sm90-mma16816-k64-v1";
 /// By name: as sm90-mma16816-k64-v1, but many rows by Hopper's wgmma where the call allows it. Up to twice as fast; a query's bits then depend on
 /// whether it came with few others or with many, not on anything else.
 inline constexpr std::string_view sm90_wgmma_v1 = "sm90-wgmma-v1";
+/// By name: as sm90-wgmma-v1, but many rows are projected by cuBLASLt. The bits of those rows are its version's, and may depend on how many they are.
+inline constexpr std::string_view sm90_cublaslt_v1 = "sm90-cublaslt-v1";
 /// By name, for float: as cpu-v1, but attention's products on tensor cores, by tf32 in three pieces.
 inline constexpr std::string_view sm80_3xtf32_v1 = "sm80-mma1688-3xtf32-v1";
 inline constexpr std::string_view sm90_3xtf32_v1 = "sm90-mma1688-3xtf32-v1";
@@ -27,13 +29,14 @@ inline constexpr std::string_view sm90_3xtf32_v1 = "sm90-mma1688-3xtf32-v1";
 
 /// Whether products under this id add pairs of bf16: scaled queries and probabilities are then rounded to bf16.
 constexpr bool adds_bf16_pairs(std::string_view id) { return id == numerics_id::cpu_bf16dot_v1; }
+/// Whether many rows are projected by cuBLASLt.
+constexpr bool uses_cublaslt(std::string_view id) { return id == numerics_id::sm90_cublaslt_v1; }
+/// Whether many rows are attended by wgmma, and projected by it where cuBLASLt does not.
+constexpr bool uses_wgmma(std::string_view id) { return id == numerics_id::sm90_wgmma_v1 || uses_cublaslt(id); }
 /// Whether products under this id run on tensor cores: queries, once rotated, and probabilities are then rounded to the type of the activations.
 constexpr bool uses_tensor_cores(std::string_view id) {
-  return id == numerics_id::sm80_mma_v1 || id == numerics_id::sm90_mma_v1 || id == numerics_id::sm90_wgmma_v1;
+  return id == numerics_id::sm80_mma_v1 || id == numerics_id::sm90_mma_v1 || uses_wgmma(id);
 }
-/// Whether many rows are projected and attended by wgmma.
-constexpr bool uses_wgmma(std::string_view id) { return id == numerics_id::sm90_wgmma_v1; }
-
 /// Whether attention's products of floats run on tensor cores.
 constexpr bool uses_tf32(std::string_view id) { return id == numerics_id::sm80_3xtf32_v1 || id == numerics_id::sm90_3xtf32_v1; }
 
@@ -51,6 +54,7 @@ template <class Params>
 constexpr void set_numerics(Params& p, std::string_view id) {
   p.bf16_pairs = adds_bf16_pairs(id), p.tensor_cores = uses_tensor_cores(id), p.wgmma = uses_wgmma(id);
   if constexpr (requires { p.tf32; }) p.tf32 = uses_tf32(id);
+  if constexpr (requires { p.cublaslt; }) p.cublaslt = uses_cublaslt(id);
 }
 
 }  // namespace v0

@@ -135,6 +135,7 @@ struct project_params {
   bool bf16_pairs = false;          ///< cpu-bf16dot-v1: x and weights are bf16
   bool tensor_cores = false;        ///< uses_tensor_cores: x and weights are f16, or bf16; out is float or that
   bool wgmma = false;               ///< uses_wgmma
+  bool cublaslt = false;            ///< uses_cublaslt
 };
 
 struct norm_params {

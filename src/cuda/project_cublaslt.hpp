@@ -1,0 +1,51 @@
+// Projections of many rows by cuBLASLt, where it can do all that a projection is in one product.
+#pragma once
+#include <cuda/context_impl.hpp>
+#include <kernels/project.hpp>
+
+namespace rapt {
+inline namespace v0 {
+namespace cuda {
+
+/// From so many rows on cuBLASLt is asked. As from so many on wgmma is: fewer leave a part of a warpgroup idle.
+constexpr index_t least_cublaslt_rows = 65;
+
+/// Rows of whole 16 bytes; a bias or residual only in the type of y.
+template <class T, class Out>
+bool serves_cublaslt(const kernels::projection<T, Out>& p) {
+  const auto aligned = [](const auto* data, index_t stride) {
+    constexpr index_t of_chunk = 16 / sizeof *data;
+    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride % of_chunk == 0 && stride > 0;
+  };
+  return p.rows >= least_cublaslt_rows && p.in > 0 && p.in % 8 == 0 && aligned(p.x, p.x_stride) && aligned(p.w, p.w_stride) &&
+         aligned(p.y, p.y_stride) &&
+         (p.bias == nullptr || std::is_same_v<Out, float>)&&(p.residual == nullptr ||
+                                                             (std::is_same_v<Out, T> && aligned(p.residual, p.residual_stride)));
+}
+
+/// workspace: matmul_library::workspace_bytes. Throws shape_error where the operands do not fit, cuda_error.
+template <class T, class Out>
+void project_cublaslt(const kernels::projection<T, Out>& p, void* workspace, launches& l) {
+  raise_if(kernels::check_projection(p));
+  std::optional<runtime::matmul_library>& library = l.internals().cublaslt;
+  if (!library) library.emplace();
+  raise_if(library->multiply({.type = dtype_of<T>,
+                              .result = dtype_of<Out>,
+                              .x = p.x,
+                              .w = p.w,
+                              .bias = p.bias,
+                              .residual = p.residual,
+                              .y = p.y,
+                              .x_stride = p.x_stride,
+                              .w_stride = p.w_stride,
+                              .residual_stride = p.residual_stride,
+                              .y_stride = p.y_stride,
+                              .rows = p.rows,
+                              .in = p.in,
+                              .out = p.out},
+                             workspace, l.stream()));
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace rapt
