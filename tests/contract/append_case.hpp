@@ -36,7 +36,7 @@ struct random_rows {
   explicit random_rows(random_source& random) {
     for (index_t n = random.between(1, 4); n > 0; --n) {
       rapt::sequence_rows s;
-      s.first_row = total, s.num_rows = random.chance(0.1) ? 0 : random.between(1, 20);
+      s.first_row = total, s.num_rows = random.chance(0.1) ? 0 : random.chance(0.3) ? 1 : random.between(1, 20);
       s.kv_len = random.pick<index_t>({0, 0, 1, 15, 16, 47, 63, 64, 500});
       s.kv_batch = static_cast<index_t>(sequences.size());
       s.first_position = random.pick<index_t>({0, 1, 100, 8'191, 1'000'000});
@@ -76,7 +76,7 @@ struct rotate_case {
 /// A call of append, whose cache is NaN before.
 struct append_case {
   random_source random;
-  const bool wide, transformed;
+  const bool wide, transformed, one_type;
   const dtype accumulator, kv_type;
   const random_rows rows;
   const index_t heads, head_dim, value_dim;
@@ -91,14 +91,19 @@ struct append_case {
       : random(seed),
         wide(random.chance(0.3)),
         transformed(random.chance(0.6)),
+        one_type(random.chance(0.3)),
         accumulator(wide ? dtype::f64 : dtype::f32),
-        kv_type(wide ? random.pick({dtype::f64, dtype::f32, dtype::bf16, dtype::f16}) : random.pick({dtype::f32, dtype::bf16, dtype::f16})),
+        kv_type(one_type ? accumulator
+                : wide   ? random.pick({dtype::f64, dtype::f32, dtype::bf16, dtype::f16})
+                         : random.pick({dtype::f32, dtype::bf16, dtype::f16})),
         rows(random),
         heads(random.between(1, 4)),
         head_dim(random.pick<index_t>({1, 2, 3, 16, 17, 63, 64, 65, 128})),
         value_dim(random.pick<index_t>({1, 3, 16, 17, 64, 65})) {
     const auto type = [&] {
-      return transformed ? accumulator : wide ? random.pick({dtype::f64, dtype::f32}) : random.pick({dtype::f32, dtype::bf16, dtype::f16});
+      return transformed || one_type ? accumulator
+             : wide                  ? random.pick({dtype::f64, dtype::f32})
+                                     : random.pick({dtype::f32, dtype::bf16, dtype::f16});
     };
     // Magnitudes at which bf16 and f16 overflow, lose bits and become subnormal.
     const double magnitude = random.pick<double>({1.0, 1e-6, 1e5, 3e38});
@@ -106,6 +111,7 @@ struct append_case {
     v = random_tensor(random, type(), 1, rows.total, heads, value_dim);
     p.accumulator = accumulator;
     p.k = k.fill(random, transformed ? 1.0 : magnitude).o, p.v = v.fill(random, magnitude).o;
+    if (rows.total > 0 && random.chance(0.3)) k.spoil(random), v.spoil(random);
     transform.emplace(random, accumulator, head_dim);
     if (transformed) p.norm = transform->norm, p.rope = transform->rope;
     for (const rapt::sequence_rows& s : rows.sequences) lens.push_back(s.kv_len + s.num_rows);

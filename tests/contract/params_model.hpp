@@ -105,8 +105,9 @@ void model_append(const rapt::append_params& p) {
         const index_t row = s.first_row + i, key = s.kv_len + i;
         const kv_place place{&p.kv, &s};
         const std::vector<A> k = normed_and_rotated(vector_of<A>(p.k, row, h), p.norm, p.rope, position_of_row(s, i)), v = vector_of<A>(p.v, row, h);
-        for (index_t d = 0; d < p.kv.head_dim; ++d) store<A>(p.kv.type, p.kv.base, place.key_element(key, h, d), k[static_cast<std::size_t>(d)]);
-        for (index_t d = 0; d < p.kv.value_dim; ++d) store<A>(p.kv.type, p.kv.base, place.value_element(key, h, d), v[static_cast<std::size_t>(d)]);
+        const auto keep = [&](index_t element, A x) { store<A>(p.kv.type, p.kv.base, element, canonical(x)); };
+        for (index_t d = 0; d < p.kv.head_dim; ++d) keep(place.key_element(key, h, d), k[static_cast<std::size_t>(d)]);
+        for (index_t d = 0; d < p.kv.value_dim; ++d) keep(place.value_element(key, h, d), v[static_cast<std::size_t>(d)]);
       }
 }
 

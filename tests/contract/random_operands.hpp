@@ -81,6 +81,13 @@ class random_tensor {
         for (index_t d = 0; d < o.dim; ++d) store<double>(o.type, o.data, o.offset(row, h) + d * o.dim_stride, magnitude * random.symmetric());
     return *this;
   }
+  /// Some elements become NaNs, none of them the canonical one.
+  void spoil(random_source& random) {
+    for (index_t n = random.between(1, 8); n > 0; --n) {
+      const index_t at = o.offset(random.below(o.rows()), random.below(o.heads)) + random.below(o.dim) * o.dim_stride;
+      std::memset(static_cast<std::byte*>(o.data) + at * size_of(o.type), 0xff, static_cast<std::size_t>(size_of(o.type)));
+    }
+  }
   /// Another with the same bytes.
   random_tensor copy() const {
     random_tensor other;
