@@ -3,7 +3,8 @@
 // A unit is up to 64 keys of one sequence, cut at multiples of 64 of the key's index, so that no two workers share a lane group; all stored heads of
 // a row share one set of angles. Queries are rotate's. Keys are transposed to [head_dim][16] in scratch and rounded on the way out, values gathered
 // as [16 columns][keys]. One key that needs neither is stored for all heads at once. Lanes that no key owns are left as they are; columns past
-// value_dim may take what scratch held. Bound: reading the rows and writing the cache, and the angles' cos and sin. Test: tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
+// value_dim may take what scratch held. Bound: reading the rows and writing the cache, and the angles' cos and sin.
+// Test: tests/cpu/rotate_test.cpp, tests/contract/append_model_test.cpp.
 #include <cpu/rotary.hpp>
 
 namespace rapt {
