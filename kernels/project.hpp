@@ -6,6 +6,8 @@
 #include <kernels/project_tiles.hpp>
 #include <rapt/core/operand_check.hpp>
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 namespace rapt {
@@ -59,24 +61,41 @@ failure check_projection(const projection<T, Out>& p) {
   return {};
 }
 
+/// Null is allowed where there is nothing to read, but the kernels step from it.
+template <class T, class Out>
+projection<T, Out> with_addresses(projection<T, Out> p) {
+  if (p.in == 0) p.x = p.w = reinterpret_cast<const T*>(p.y);
+  return p;
+}
+
+/// Of at most 16 rows, by a kernel that suits all.
+template <class T, class Out>
+void project_few_rows_with(project_kernel kernel, std::span<const projection<T, Out>> all, simt::stream stream) {
+  const auto with_columns = [&]<int Columns, int Warps>(std::integer_sequence<int, Columns, Warps>) {
+    projections<T, Out> together;
+    index_t num_blocks = 0;
+    for (const projection<T, Out>& p : all)
+      together.of[together.count++] = with_addresses(p), num_blocks += ceil_div(index_t{p.out}, index_t{Columns});
+    simt::launch<few_rows_storage<T, Columns, Warps>>(project_few_rows<T, Out, Columns, Warps>, {static_cast<unsigned>(num_blocks)}, 32 * Warps,
+                                                      stream, together);
+  };
+  if (kernel == project_kernel::few_rows_8)
+    with_columns(std::integer_sequence<int, 8, 4>{});
+  else
+    with_columns(std::integer_sequence<int, 32, 8>{});
+}
+constexpr bool is_for_few_rows(project_kernel kernel) { return kernel == project_kernel::few_rows_8 || kernel == project_kernel::few_rows_32; }
+
 /// y = x w^T (+ bias) (+ residual), with this kernel, which must suit the operands.
 template <class T, class Out>
-void project_with(project_kernel kernel, projection<T, Out> p, simt::stream stream) {
-  // Null is allowed where there is nothing to read, but the kernels step from it.
-  if (p.in == 0) p.x = p.w = reinterpret_cast<const T*>(p.y);
+void project_with(project_kernel kernel, const projection<T, Out>& p, simt::stream stream) {
+  if (is_for_few_rows(kernel)) return project_few_rows_with(kernel, std::span(&p, 1), stream);
   const auto with_tiles = [&]<class Tile, bool Aligned>(const Tile&, std::bool_constant<Aligned>) {
     const index_t num_tiles = ceil_div(index_t{p.rows}, Tile::rows) * ceil_div(index_t{p.out}, Tile::columns);
-    simt::launch<tile_storage<T, Tile>>(project_tiles<T, Out, Tile, Aligned>, {static_cast<unsigned>(num_tiles)}, tile_threads<Tile>, stream, p);
-  };
-  const auto with_few_rows = [&]<int Columns, int Warps>(std::integer_sequence<int, Columns, Warps>) {
-    simt::launch<few_rows_storage<T, Columns, Warps>>(project_few_rows<T, Out, Columns, Warps>, {static_cast<unsigned>(ceil_div(p.out, Columns))},
-                                                      32 * Warps, stream, p);
+    simt::launch<tile_storage<T, Tile>>(project_tiles<T, Out, Tile, Aligned>, {static_cast<unsigned>(num_tiles)}, tile_threads<Tile>, stream,
+                                        with_addresses(p));
   };
   switch (kernel) {
-    case project_kernel::few_rows_8:
-      return with_few_rows(std::integer_sequence<int, 8, 4>{});
-    case project_kernel::few_rows_32:
-      return with_few_rows(std::integer_sequence<int, 32, 8>{});
     case project_kernel::narrow_tiles:
       return with_tiles(narrow_tile{}, std::true_type{});
     case project_kernel::small_tiles:
@@ -85,7 +104,7 @@ void project_with(project_kernel kernel, projection<T, Out> p, simt::stream stre
       return with_tiles(medium_tile{}, std::true_type{});
     case project_kernel::large_tiles:
       return with_tiles(large_tile{}, std::true_type{});
-    case project_kernel::any_alignment:
+    default:
       return with_tiles(small_tile{}, std::false_type{});
   }
 }
@@ -96,6 +115,19 @@ void project(const projection<T, Out>& p, simt::stream stream) {
   raise_if(check_projection(p));
   if (p.rows == 0 || p.out == 0) return;
   project_with(project_kernel_for(p), p, stream);
+}
+
+/// Up to three of the same rows of x, few rows by one launch. Throws shape_error before anything is launched.
+template <class T, class Out>
+void project_together(std::span<const projection<T, Out>> all, simt::stream stream) {
+  for (const projection<T, Out>& p : all) raise_if(check_projection(p));
+  const auto has_work = [](const projection<T, Out>& p) { return p.rows > 0 && p.out > 0; };
+  const project_kernel kernel = all.empty() ? project_kernel::any_alignment : project_kernel_for(all[0]);
+  const bool one_launch = is_for_few_rows(kernel) && all.size() <= max_projections &&
+                          std::all_of(all.begin(), all.end(), [&](const auto& p) { return has_work(p) && project_kernel_for(p) == kernel; });
+  if (one_launch) return project_few_rows_with(kernel, all, stream);
+  for (const projection<T, Out>& p : all)
+    if (has_work(p)) project_with(project_kernel_for(p), p, stream);
 }
 
 }  // namespace kernels

@@ -79,13 +79,19 @@ RAPT_DEVICE void multiply_piece(simt::mma_c (&sums)[Columns / 8], const T* w, co
   }
 }
 
-/// One block for `Columns` columns. Addresses, strides and rows of x and w are multiples of 16 bytes.
+/// One block for `Columns` columns of one projection. Addresses, strides and rows of x and w are multiples of 16 bytes.
 template <class T, class Out, int Columns, int Warps>
 RAPT_KERNEL(32 * Warps, (Columns == 32 ? 1 : 16 / Warps))
-project_few_rows(projection<T, Out> p) {
+project_few_rows(projections<T, Out> all) {
   auto& s = simt::shared<few_rows_storage<T, Columns, Warps>>();
   using shape = few_rows_shape<Columns>;
-  const int first_column = static_cast<int>(simt::block_idx().x) * Columns, warp = static_cast<int>(simt::warp_idx());
+  int block = static_cast<int>(simt::block_idx().x);
+  projection<T, Out> p = all.of[0];
+  RAPT_UNROLL for (int i = 1; i < max_projections; ++i) {
+    const int blocks = (p.out - 1) / Columns + 1;
+    if (i < all.count && block >= blocks) block -= blocks, p = all.of[i];
+  }
+  const int first_column = block * Columns, warp = static_cast<int>(simt::warp_idx());
   const int lane = static_cast<int>(simt::lane_idx()), num_blocks = num_project_blocks(p.in);
   const auto first_k_of = [&](int piece) {
     return (warp + piece / shape::block_pieces * Warps) * project_block_len + piece % shape::block_pieces * shape::piece_len;

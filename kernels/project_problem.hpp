@@ -31,6 +31,14 @@ struct projection {
   int rows = 0, in = 0, out = 0;
 };
 
+/// Projections of the same rows of x that one launch computes: their blocks lie one after the other.
+constexpr int max_projections = 3;
+template <class T, class Out>
+struct projections {
+  projection<T, Out> of[max_projections];  ///< out > 0
+  int count = 0;
+};
+
 /// How many blocks of k there are; with nothing to sum one, of zeros.
 RAPT_DEVICE int num_project_blocks(int in) { return in == 0 ? 1 : (in - 1) / project_block_len + 1; }
 

@@ -16,20 +16,41 @@ struct many_rows {
   void* cublaslt_workspace;  ///< null: cuBLASLt may not
 };
 
-/// One output, of type Out; x, y and residual have matrix rows.
+/// One output; x, y and residual have matrix rows.
 template <class T, class Out>
-void project_to(const many_rows& by, const operand& x, const packed_matrix& w, const operand& y, const operand& residual, launches& l) {
+kernels::projection<T, Out> projection_of(const operand& x, const packed_matrix& w, const operand& y, const operand& residual) {
   kernels::projection<T, Out> one;
   one.x = static_cast<const T*>(x.data), one.w = static_cast<const T*>(w.data), one.bias = static_cast<const float*>(w.bias);
   one.residual = static_cast<const T*>(residual.data), one.y = static_cast<Out*>(y.data);
   one.x_stride = x.len_stride, one.w_stride = w.depth, one.residual_stride = residual.len_stride, one.y_stride = y.len_stride;
   one.rows = static_cast<int>(x.rows()), one.in = static_cast<int>(w.depth), one.out = static_cast<int>(w.columns);
+  return one;
+}
+
+/// Whether these are rows that cuBLASLt or wgmma takes, which then has them.
+template <class T, class Out>
+bool project_many_rows(const many_rows& by, const kernels::projection<T, Out>& one, launches& l) {
   if (by.cublaslt_workspace != nullptr && serves_cublaslt(one))
     cuda::project_cublaslt(one, by.cublaslt_workspace, l);
   else if (by.max_blocks > 0 && kernels::serves_hopper(one))
     cuda::project_hopper(one, by.max_blocks, l.stream());
   else
-    kernels::project(one, l.stream());
+    return false;
+  return true;
+}
+
+/// The outputs of type Out.
+template <class T, class Out>
+void project_to(const many_rows& by, const operand& x, std::span<const project_params::target> targets, std::span<const suited_operand> outs,
+                const operand& residual, launches& l) {
+  kernels::projection<T, Out> others[kernels::max_projections];
+  std::size_t num_others = 0;
+  for (std::size_t t = 0; t < targets.size(); ++t) {
+    if (outs[t].get().type != dtype_of<Out>) continue;
+    const auto one = projection_of<T, Out>(x, targets[t].weights, outs[t].get(), residual);
+    if (!project_many_rows(by, one, l)) others[num_others++] = one;
+  }
+  kernels::project_together(std::span<const kernels::projection<T, Out>>(others, num_others), l.stream());
 }
 
 /// Work memory of cuBLASLt, or null.
@@ -70,17 +91,12 @@ void backend::project(context& ctx, const project_params& p, workspace& scratch)
   if (scratch.measuring() || p.x.rows() == 0) return;
   run(ctx, [&](launches& l) {
     x.copy_in(l.stream()), residual.copy_in(l.stream());
-    for (std::size_t t = 0; t < p.targets.size(); ++t) {
-      const operand& y = outs[t].get();
-      with_half(p.x.type, [&](auto element) {
-        using T = decltype(element);
-        if (y.type == dtype::f32)
-          project_to<T, float>(by, x.get(), p.targets[t].weights, y, residual.get(), l);
-        else
-          project_to<T, T>(by, x.get(), p.targets[t].weights, y, residual.get(), l);
-      });
-      outs[t].copy_out(l.stream());
-    }
+    with_half(p.x.type, [&](auto element) {
+      using T = decltype(element);
+      project_to<T, float>(by, x.get(), p.targets, outs, residual.get(), l);
+      project_to<T, T>(by, x.get(), p.targets, outs, residual.get(), l);
+    });
+    for (std::size_t t = 0; t < p.targets.size(); ++t) outs[t].copy_out(l.stream());
   });
 }
 

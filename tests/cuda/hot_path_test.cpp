@@ -29,11 +29,11 @@ TEST(cuda_hot_path, a_step_gives_the_stream_launches_only) {
   r.step(cache, sequence, 0, 40);  // grows the workspace
   for (index_t i = 40; i < 60; ++i) {
     auto open = cache.begin_step({{sequence, 1}});
-    // Three projections, rows to their places, attention, projection. What these read of the host's goes along in one launch for each of two, and one
-    // finds the angles: in the first layer only, since they stay the same.
-    expect_launches_only(calls_of([&] { r.forward(open, 0, i, 1); }), 9);
-    expect_launches_only(calls_of([&] { r.forward(open, 1, i, 1); }), 6);
-    expect_launches_only(calls_of([&] { r.forward(open, 2, i, 1); }), 6);
+    // A projection to queries, keys and values, rows to their places, attention, projection. What these read of the host's goes along in one launch
+    // for each of two, and one finds the angles: in the first layer only, since they stay the same.
+    expect_launches_only(calls_of([&] { r.forward(open, 0, i, 1); }), 7);
+    expect_launches_only(calls_of([&] { r.forward(open, 1, i, 1); }), 4);
+    expect_launches_only(calls_of([&] { r.forward(open, 2, i, 1); }), 4);
     open.commit();
   }
 }

@@ -89,6 +89,19 @@ TYPED_TEST(project, a_row_has_the_same_bits_alone_and_among_others) {
     }
 }
 
+TYPED_TEST(project, several_outputs_of_few_rows_have_the_same_bits_by_one_launch) {
+  using one = rapt::kernels::projection<TypeParam, float>;
+  for (const int rows : {3, 9})
+    for (const rapt::index_t gap_of_last : {8, 3}) {  // not of 16 bytes: another kernel than the others'
+      projection_rig<TypeParam, float> a({.rows = rows, .in = 520, .out = 70}, 1), b({.rows = rows, .in = 520, .out = 1}, 2),
+          c({.rows = rows, .in = 520, .out = 33, .gap = gap_of_last}, 3), d({.rows = rows, .in = 520, .out = 40}, 4);
+      const one three[] = {a.problem, b.problem, c.problem}, alone[] = {d.problem};
+      rapt::kernels::project_together(std::span<const one>(three), nullptr);
+      rapt::kernels::project_together(std::span<const one>(alone), nullptr);
+      for (const auto* rig : {&a, &b, &c, &d}) expect_bits_of_the_contract(*rig);
+    }
+}
+
 TYPED_TEST(project, strides_and_addresses_that_are_no_multiples_of_16_bytes_work) {
   for (const rapt::index_t gap : {1, 3}) {
     projection_rig<TypeParam> rig({.rows = 5, .in = 72, .out = 18, .gap = gap});
