@@ -10,17 +10,17 @@ namespace cuda {
 /// From so many rows on cuBLASLt is asked. As from so many on wgmma is: fewer leave a part of a warpgroup idle.
 constexpr index_t least_cublaslt_rows = 65;
 
-/// Rows of whole 16 bytes; a bias or residual only in the type of y.
+/// Rows of whole 16 bytes, none within another; a bias or residual only in the type of y.
 template <class T, class Out>
 bool serves_cublaslt(const kernels::projection<T, Out>& p) {
-  const auto aligned = [](const auto* data, index_t stride) {
+  const auto suits = [](const auto* data, index_t stride, int columns) {
     constexpr index_t of_chunk = 16 / sizeof *data;
-    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride % of_chunk == 0 && stride > 0;
+    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride % of_chunk == 0 && stride >= columns;
   };
-  return p.rows >= least_cublaslt_rows && p.in > 0 && p.in % 8 == 0 && aligned(p.x, p.x_stride) && aligned(p.w, p.w_stride) &&
-         aligned(p.y, p.y_stride) &&
-         (p.bias == nullptr || std::is_same_v<Out, float>)&&(p.residual == nullptr ||
-                                                             (std::is_same_v<Out, T> && aligned(p.residual, p.residual_stride)));
+  const bool rows_suit = p.in % 8 == 0 && suits(p.x, p.x_stride, p.in) && suits(p.w, p.w_stride, p.in) && suits(p.y, p.y_stride, p.out);
+  const bool bias_suits = p.bias == nullptr || std::is_same_v<Out, float>;
+  const bool residual_suits = p.residual == nullptr || (std::is_same_v<Out, T> && suits(p.residual, p.residual_stride, p.out));
+  return p.rows >= least_cublaslt_rows && p.in > 0 && p.out > 0 && rows_suit && bias_suits && residual_suits;
 }
 
 /// workspace: matmul_library::workspace_bytes. Throws shape_error where the operands do not fit, cuda_error.

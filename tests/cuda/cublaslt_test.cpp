@@ -10,12 +10,13 @@ namespace emulated = rapt::runtime::emulated;
 /// A projection of bf16 on the device, its rows apart; y of type Out, with a bias or a residual. The bias is exact in bf16.
 template <class Out>
 struct projection {
-  static constexpr index_t in = 40, out = 24, x_stride = 48, y_stride = 32;
+  static constexpr index_t in = 40, out = 24, y_stride = 32;
   index_t rows;
   bool has_bias, has_residual;
+  index_t x_stride = 48;
   rapt::cuda::context ctx = rapt::cuda::context();
   contract::random_source random{5};
-  std::vector<bf16> x = contract::random_values<bf16>(random, rows*x_stride, 2), w = contract::random_values<bf16>(random, out*in, 2),
+  std::vector<bf16> x = contract::random_values<bf16>(random, rows*x_stride + in, 2), w = contract::random_values<bf16>(random, out*in, 2),
                     bias = contract::random_values<bf16>(random, out, 2), residual = contract::random_values<bf16>(random, rows*y_stride, 2);
 
   std::vector<Out> run(bool cublaslt) {
@@ -59,11 +60,13 @@ TEST(cuda_cublaslt, is_given_every_operand_with_its_strides) {
   EXPECT_EQ(rounded.run(true), rounded.exact());
 }
 
-TEST(cuda_cublaslt, is_not_asked_for_few_rows_or_for_a_bias_of_another_type_than_y) {
+TEST(cuda_cublaslt, is_not_asked_for_few_rows_rows_within_others_or_a_bias_of_another_type_than_y) {
   projection<float> few{64, true, false};
   EXPECT_EQ(few.run(true), few.run(false));
   EXPECT_NE(few.run(true), few.exact());
   EXPECT_EQ(few.ctx.workspace_capacity(), 0u) << "nor is its work memory";
+  projection<float> within_another{70, true, false, 16};
+  EXPECT_EQ(within_another.run(true), within_another.run(false));
   projection<bf16> with_bias{70, true, true};
   EXPECT_EQ(with_bias.run(true), with_bias.run(false));
 }

@@ -34,9 +34,7 @@ constexpr bool uses_cublaslt(std::string_view id) { return id == numerics_id::sm
 /// Whether many rows are attended by wgmma, and projected by it where cuBLASLt does not.
 constexpr bool uses_wgmma(std::string_view id) { return id == numerics_id::sm90_wgmma_v1 || uses_cublaslt(id); }
 /// Whether products under this id run on tensor cores: queries, once rotated, and probabilities are then rounded to the type of the activations.
-constexpr bool uses_tensor_cores(std::string_view id) {
-  return id == numerics_id::sm80_mma_v1 || id == numerics_id::sm90_mma_v1 || uses_wgmma(id);
-}
+constexpr bool uses_tensor_cores(std::string_view id) { return id == numerics_id::sm80_mma_v1 || id == numerics_id::sm90_mma_v1 || uses_wgmma(id); }
 /// Whether attention's products of floats run on tensor cores.
 constexpr bool uses_tf32(std::string_view id) { return id == numerics_id::sm80_3xtf32_v1 || id == numerics_id::sm90_3xtf32_v1; }
 
