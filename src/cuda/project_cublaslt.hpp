@@ -29,21 +29,12 @@ void project_cublaslt(const kernels::projection<T, Out>& p, void* workspace, lau
   raise_if(kernels::check_projection(p));
   std::optional<runtime::matmul_library>& library = l.internals().cublaslt;
   if (!library) library.emplace();
-  raise_if(library->multiply({.type = dtype_of<T>,
-                              .result = dtype_of<Out>,
-                              .x = p.x,
-                              .w = p.w,
-                              .bias = p.bias,
-                              .residual = p.residual,
-                              .y = p.y,
-                              .x_stride = p.x_stride,
-                              .w_stride = p.w_stride,
-                              .residual_stride = p.residual_stride,
-                              .y_stride = p.y_stride,
-                              .rows = p.rows,
-                              .in = p.in,
-                              .out = p.out},
-                             workspace, l.stream()));
+  runtime::matmul m;
+  m.type = dtype_of<T>, m.result = dtype_of<Out>;
+  m.x = p.x, m.w = p.w, m.bias = p.bias, m.residual = p.residual, m.y = p.y;
+  m.x_stride = p.x_stride, m.w_stride = p.w_stride, m.residual_stride = p.residual_stride, m.y_stride = p.y_stride;
+  m.rows = p.rows, m.in = p.in, m.out = p.out;
+  raise_if(library->multiply(m, workspace, l.stream()));
 }
 
 }  // namespace cuda
