@@ -148,7 +148,8 @@ A exp_and_sum(A* u, const seen_keys& seen, A max) {
 template <class A>
 HWY_INLINE bool softmax_of_vector(A* u, index_t rows, const seen_keys& seen, index_t j, A* sums) {
   const tag<A> d;
-  const auto hidden = hn::Set(d, minus_inf<A>), lanes = seen_lanes<A>(seen, j);
+  const auto hidden = hn::Set(d, minus_inf<A>);
+  const auto lanes = seen_lanes<A>(seen, j);
   auto ordinary = hn::Eq(hidden, hidden);
   for (index_t r = 0; r < rows; ++r) {
     A* const at = u + r * score_stride + j;
