@@ -31,8 +31,8 @@ struct projection {
   int rows = 0, in = 0, out = 0;
 };
 
-/// Projections of the same rows of x that one launch computes: their blocks lie one after the other.
 constexpr int max_projections = 3;
+/// Projections of the same rows of x that one launch computes: their blocks lie one after the other.
 template <class T, class Out>
 struct projections {
   projection<T, Out> of[max_projections];  ///< out > 0
