@@ -27,6 +27,8 @@ constexpr int max_grid_yz = 65535;
 constexpr int few_blocks = 128;
 /// Segments of a launch, each counted for every KV head and tile of rows, up to which a cluster may share each.
 constexpr int most_shared_segments = 64;
+/// Rows of the segments and super-segments of such a launch, where a tile has one super-segment more than its segments fill.
+constexpr int most_shared_states = 3 * most_shared_segments * decode_rows;
 
 /// The width that a head is padded to.
 constexpr int decode_dim(int dim) { return dim <= 64 ? 64 : dim <= 96 ? 96 : dim <= 128 ? 128 : dim <= 192 ? 192 : 256; }
@@ -47,7 +49,9 @@ decode_sizes decode_sizes_of(const attention_problem<T>& p, const decode_limits&
   const index_t tiles = index_t{p.num_sequences} * p.num_kv_heads * sizes.row_tiles;
   const index_t states = tiles * (sizes.max_segments + sizes.max_super_segments) * sizes.tile_rows;
   sizes.column_parts = tiles * sizes.max_segments <= most_shared_segments ? decode_segment_tiles : 1;
-  sizes.acc = states * decode_dim(std::max(p.head_dim, p.value_dim)), sizes.max_and_sum = states * 2 * sizes.column_parts;
+  sizes.acc = states * decode_dim(std::max(p.head_dim, p.value_dim));
+  // Enough for any smaller launch, too, whose segments are shared.
+  sizes.max_and_sum = 2 * std::max(states, decode_segment_tiles * std::min<index_t>(states, most_shared_states));
   sizes.counters = tiles * (1 + sizes.max_super_segments) * sizes.column_parts;
   return sizes;
 }

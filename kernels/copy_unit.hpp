@@ -1,14 +1,17 @@
 // What a thread copies at once: as many bytes, up to 16, as addresses and lengths allow.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 namespace rapt {
 inline namespace v0 {
 namespace kernels {
 
+/// By words, because nvcc takes one of bytes apart.
 template <int Bytes>
-struct alignas(Bytes) copy_unit {
-  std::uint8_t bytes[Bytes];
+struct alignas(Bytes) [[gnu::may_alias]] copy_unit {
+  using word = std::conditional_t<Bytes == 1, std::uint8_t, std::conditional_t<Bytes == 2, std::uint16_t, std::uint32_t>>;
+  word words[Bytes / sizeof(word)];
 };
 
 /// Calls f(unit) with the largest unit that divides all of `common`: addresses and lengths, or-ed.

@@ -99,6 +99,7 @@ RAPT_DEVICE void show_weights(const decode_segment<T, Dim>& own, const simt::mma
     }
     const float sum = sum_of_row(weights, i);
     const float factor = simt::exp2_approx(before - base);
+    if (static_cast<int>(row) >= w.num_rows) continue;  // nobody writes what becomes of it
     to([&](auto& s) {
       if (lane % 4 == 0) s.base[tile][row] = max, s.scale[tile][row] = factor, s.sum[tile][row] = sum;
       store_weights(s.weights[tile], weights, i);

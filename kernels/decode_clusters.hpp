@@ -41,37 +41,36 @@ struct cluster_copies {
   static constexpr int of_keys = decode_keys * chunks / decode_threads;  // of a thread
   static constexpr int of_values = static_cast<int>(segment_len) * own_chunks / decode_threads;
 
-  /// Where all pages are is asked first, because each answer takes longer than a copy's start.
   RAPT_DEVICE void start(cluster_storage<T, Dim>& s) const {
     const int thread = static_cast<int>(simt::thread_idx());
-    const T *keys[of_keys], *values[of_values];
-    RAPT_UNROLL for (int i = 0; i < of_keys; ++i) keys[i] = at(p.k, first_key() + (thread + i * decode_threads) / chunks);
-    RAPT_UNROLL for (int i = 0; i < of_values; ++i) values[i] = at(p.v, first_of_segment() + (thread + i * decode_threads) / own_chunks);
+    // Each lane asks once where 16 keys of the segment are, which lie in one page.
+    static_assert(32 * 16 == segment_len);
+    const int first_of_lane = first_of_segment() + static_cast<int>(simt::lane_idx()) * 16;
+    const key_place run = exists(first_of_lane) ? place_of(p, w.sequence_idx, seq, first_of_lane) : key_place{0, 0};
     RAPT_UNROLL for (int i = 0; i < of_keys; ++i) {
       const int place = thread + i * decode_threads, key = place / chunks, chunk = place % chunks;
-      copy(s.keys + chunk_offset<Dim>(static_cast<unsigned>(key), static_cast<unsigned>(chunk)) / 2, keys[i], first_key() + key, chunk, p.head_dim);
+      copy(s.keys + chunk_offset<Dim>(static_cast<unsigned>(key), static_cast<unsigned>(chunk)) / 2, p.k, run, rank * decode_keys + key, chunk,
+           p.head_dim);
     }
     simt::commit_copies();
     RAPT_UNROLL for (int i = 0; i < of_values; ++i) {
       const int place = thread + i * decode_threads, key = place / own_chunks, chunk = place % own_chunks;
-      copy(s.values + value_columns::offset(static_cast<unsigned>(key), static_cast<unsigned>(chunk)) / 2, values[i], first_of_segment() + key,
-           rank * own_chunks + chunk, p.value_dim);
+      copy(s.values + value_columns::offset(static_cast<unsigned>(key), static_cast<unsigned>(chunk)) / 2, p.v, run, key, rank * own_chunks + chunk,
+           p.value_dim);
     }
     simt::commit_copies();
   }
 
  private:
   RAPT_DEVICE int first_of_segment() const { return w.segment * static_cast<int>(segment_len); }
-  RAPT_DEVICE int first_key() const { return first_of_segment() + rank * decode_keys; }
   RAPT_DEVICE bool exists(int key) const { return key < seq.kv_len; }
-  RAPT_DEVICE const T* at(const heads_view<const T>& view, int key) const {
-    if (!exists(key)) return view.data;
-    const key_place place = place_of(p, w.sequence_idx, seq, key);
-    return view.at(place.outer, place.row, w.kv_head);
-  }
-  /// A chunk of a key, or zeros beyond the keys and columns that exist; nothing of a tile that no row sees.
-  RAPT_DEVICE void copy(T* to, const T* row, int key, int chunk, int dim) const {
-    if (w.has_tile(key / decode_keys)) simt::copy_async_16(simt::shared_address(to), row + chunk * 8, exists(key) && chunk * 8 < dim);
+  /// A chunk of the segment's key `key`, or zeros beyond the keys and columns that exist; nothing of a tile that no row sees. All lanes call it.
+  RAPT_DEVICE void copy(T* to, const heads_view<const T>& view, const key_place& run, int key, int chunk, int dim) const {
+    const auto of_run = [&](int x) { return simt::shuffle(x, static_cast<unsigned>(key) / 16); };
+    const T* const row = view.at(of_run(run.outer), of_run(run.row) + key % 16, w.kv_head);
+    const int key_of_sequence = first_of_segment() + key;
+    if (w.has_tile(key_of_sequence / decode_keys))
+      simt::copy_async_16(simt::shared_address(to), row + chunk * 8, exists(key_of_sequence) && chunk * 8 < dim);
   }
 };
 
@@ -86,7 +85,7 @@ decode_by_clusters(attention_problem<T> p, decode_options o, decode_workspace wo
   const sequence seq = p.sequences[block.z];
   const decode_work w = decode_work_of(p, seq, static_cast<int>(block.z), tile_of_rows, static_cast<int>(block.y));
   if (w.segment >= w.first_segment + w.num_segments || w.num_rows <= 0) return;  // so do all blocks of the cluster
-  simt::arrive_cluster();
+  simt::arrive_cluster_begun();
   start_queries<false, T, Dim>(s.segment.q, p, o, seq, w);
   cluster_copies<T, Dim>{p, seq, w, rank}.start(s);
 

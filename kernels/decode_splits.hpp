@@ -58,7 +58,7 @@ struct decode_parts {
 
   using state = decode_state<N>;
 
-  struct pair {
+  struct alignas(8) pair {
     float x, y;
   };
   RAPT_DEVICE pair* sums(index_t split, int row, int n) const {

@@ -18,11 +18,14 @@ template <class Unit>
 RAPT_KERNEL(gather_threads, 1)
 gather_units(const Unit* from, Unit* to, const index_t* indices, index_t num_units, index_t row_units) {
   const index_t first = static_cast<index_t>(simt::block_idx().x) * gather_block_units + simt::thread_idx();
-  Unit units[gather_thread_units];
-  RAPT_UNROLL for (int u = 0; u < gather_thread_units; ++u) if (const index_t i = first + u * gather_threads; i < num_units) {
-    const index_t row = i / row_units;
-    units[u] = from[indices[row] * row_units + i - row * row_units];
+  // Each loop's loads do not wait for one another; beyond the last unit it is that one again.
+  index_t places[gather_thread_units];
+  RAPT_UNROLL for (int u = 0; u < gather_thread_units; ++u) {
+    const index_t i = first + u * gather_threads < num_units ? first + u * gather_threads : num_units - 1, row = i / row_units;
+    places[u] = indices[row] * row_units + i - row * row_units;
   }
+  Unit units[gather_thread_units];
+  RAPT_UNROLL for (int u = 0; u < gather_thread_units; ++u) units[u] = from[places[u]];
   RAPT_UNROLL for (int u = 0; u < gather_thread_units; ++u) if (const index_t i = first + u * gather_threads; i < num_units) to[i] = units[u];
 }
 

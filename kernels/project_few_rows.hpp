@@ -79,6 +79,12 @@ RAPT_DEVICE void multiply_piece(simt::mma_c (&sums)[Columns / 8], const T* w, co
   }
 }
 
+/// Where a warp's sum lies in shared memory: four rows of 32 columns in different banks.
+template <int Columns>
+constexpr int place_of_sum(int row, int column) {
+  return row * Columns + (Columns == 32 ? column ^ row % 4 * 8 : column);
+}
+
 /// One block for `Columns` columns of one projection. Addresses, strides and rows of x and w are multiples of 16 bytes.
 template <class T, class Out, int Columns, int Warps>
 RAPT_KERNEL(32 * Warps, (Columns == 32 ? 1 : 16 / Warps))
@@ -131,11 +137,12 @@ project_few_rows(projections<T, Out> all) {
     }
     auto& of_warps = s.sums[round % 2];
     RAPT_UNROLL for (int n = 0; n < Columns / 8; ++n) RAPT_UNROLL for (int e = 0; e < shape::max_rows / 4; ++e)
-        of_warps[warp][(lane / 4 + e / 2 * 8) * Columns + n * 8 + lane % 4 * 2 + e % 2] = sums[n].elements[e];
+        of_warps[warp][place_of_sum<Columns>(lane / 4 + e / 2 * 8, n * 8 + lane % 4 * 2) + e % 2] = sums[n].elements[e];
     simt::sync_threads();
     const int left = num_blocks - round * Warps, blocks = left < Warps ? left : Warps;
     for_each_pair([&](float(&total)[2], int output) {
-      for (int b = 0; b < blocks; ++b) RAPT_UNROLL for (int e = 0; e < 2; ++e) total[e] = total[e] + of_warps[b][output + e];
+      const int place = place_of_sum<Columns>(output / Columns, output % Columns);
+      for (int b = 0; b < blocks; ++b) RAPT_UNROLL for (int e = 0; e < 2; ++e) total[e] = total[e] + of_warps[b][place + e];
     });
   }
   for_each_pair([&](float(&total)[2], int output) { write_pair(p, output / Columns, first_column + output % Columns, total[0], total[1]); });

@@ -179,7 +179,7 @@ void project_hopper(const projection<T, Out>& p, unsigned max_blocks, simt::stre
   if (max_blocks == 0) raise(errc::shape, "project_hopper: at least one block is needed");
   const auto map_of = [&](const T* data, index_t stride, int rows, int box_rows) {
     // A dimension of extent 1 has any stride.
-    const runtime::tensor_layout layout{data, 2, {p.in, rows}, {rows > 1 ? stride : 8}, {64, box_rows}};
+    const runtime::tensor_layout layout{data, 2, {p.in, rows}, {rows > 1 ? stride : ceil_div(p.in, 8) * 8}, {64, box_rows}};
     simt::tensor_map map;
     raise_if(runtime::describe_tensor(layout, map));
     return map;
@@ -191,11 +191,11 @@ void project_hopper(const projection<T, Out>& p, unsigned max_blocks, simt::stre
     simt::launch<hopper_projection_storage<shape>>(hopper_project<shape, Out>, {num_blocks}, shape::threads, stream, p,
                                                    map_of(p.x, p.x_stride, p.rows, shape::rows), map_of(p.w, p.w_stride, p.out, shape::columns));
   };
-  // Narrower tiles where there are too few for all multiprocessors.
-  if (tiles_of(128) >= max_blocks)
-    run(std::integral_constant<int, 128>{});
-  else
+  // Narrower tiles where each has a multiprocessor of its own: two of them take longer than a wide one.
+  if (tiles_of(64) <= max_blocks)
     run(std::integral_constant<int, 64>{});
+  else
+    run(std::integral_constant<int, 128>{});
 }
 
 }  // namespace kernels

@@ -27,18 +27,18 @@ template <class Unit, bool ToPages>
 RAPT_KERNEL(transfer_threads, 1)
 transfer_units(paged_rows pages, Unit* canonical, index_t num_units, index_t row_units) {
   const index_t first = static_cast<index_t>(simt::block_idx().x) * transfer_block_units + simt::thread_idx();
+  // All loads are on their way before the first store; beyond the last unit it is that one again.
+  Unit *places[transfer_thread_units], units[transfer_thread_units];
   RAPT_UNROLL for (int u = 0; u < transfer_thread_units; ++u) {
-    const index_t i = first + u * transfer_threads;
-    if (i >= num_units) return;
+    const index_t i = first + u * transfer_threads < num_units ? first + u * transfer_threads : num_units - 1;
     const index_t row = i / row_units, head = row % pages.num_heads, token = pages.first_token + row / pages.num_heads;
     const index_t page = pages.page_table == nullptr ? 0 : pages.page_table[token / pages.page_len];
     const index_t slot = pages.page_table == nullptr ? token : token % pages.page_len;
-    Unit* const units = reinterpret_cast<Unit*>(pages.base + page * pages.page_bytes + head * pages.head_bytes + slot * pages.row_bytes);
-    if (ToPages)
-      units[i % row_units] = canonical[i];
-    else
-      canonical[i] = units[i % row_units];
+    places[u] = reinterpret_cast<Unit*>(pages.base + page * pages.page_bytes + head * pages.head_bytes + slot * pages.row_bytes) + i % row_units;
+    units[u] = ToPages ? canonical[i] : *places[u];
   }
+  RAPT_UNROLL for (int u = 0; u < transfer_thread_units; ++u) if (const index_t i = first + u * transfer_threads;
+                                                                  i < num_units)(ToPages ? *places[u] : canonical[i]) = units[u];
 }
 
 /// num_tokens tokens, to pages or from them; canonical in device memory.

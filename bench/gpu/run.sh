@@ -26,12 +26,20 @@ if [[ $arch == sm_90a ]]; then target=(-gencode=arch=compute_90a,code=sm_90a -DR
 for_device=("$nvcc" -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr "${target[@]}" -I. -Iinclude kernels/runtime/cuda.cu "${core[@]}")
 for_emulator=(g++ -std=c++20 -O2 -Wno-psabi -ffp-contract=off -I. -Iinclude kernels/simt/*.cpp kernels/runtime/emulated.cpp "${core[@]}" -x c++)
 
+# What fails or hangs is said, and the rest still runs.
+failed=0
+attempt() {
+  local code=0
+  timeout 180 "$@" || code=$?
+  ((code == 0)) || { printf 'FAILED (%d): %s\n' "$code" "$*"; failed=1; }
+}
+
 measure() {  # LIBRARY PREFIX
-  python3 -u bench/gpu/attention.py "$1" "$2-attention.json"
-  python3 -u bench/gpu/decode.py "$1" "$2-decode.json"
-  python3 -u bench/gpu/projections.py "$1" "$2-projections.json"
+  attempt python3 -u bench/gpu/attention.py "$1" "$2-attention.json"
+  attempt python3 -u bench/gpu/decode.py "$1" "$2-decode.json"
+  attempt python3 -u bench/gpu/projections.py "$1" "$2-projections.json"
   if python3 -c 'import matplotlib' 2>/dev/null; then
-    python3 bench/gpu/plot.py "$2"
+    attempt python3 bench/gpu/plot.py "$2"
   else
     printf 'no pictures: matplotlib is not here; elsewhere: python3 bench/gpu/plot.py %s\n' "$2"
   fi
@@ -39,8 +47,9 @@ measure() {  # LIBRARY PREFIX
 
 if ((rehearse)); then
   "${for_emulator[@]}" -shared -fPIC bench/gpu/kernels_api.cu bench/gpu/decode_api.cu bench/gpu/hopper_api.cu -o "$build/librapt_gpu-emulated.so"
-  RAPT_GPU_REHEARSAL=1 measure "$build/librapt_gpu-emulated.so" "$out/emulator"
-  exit 0
+  export RAPT_GPU_REHEARSAL=1
+  measure "$build/librapt_gpu-emulated.so" "$out/emulator"
+  exit $failed
 fi
 
 if [[ ! -v RAPT_GPU_BUILT ]]; then
@@ -60,25 +69,26 @@ if [[ ! -v RAPT_GPU_BUILT ]]; then
 fi
 [[ ! -v RAPT_GPU_BUILD_ONLY ]] || exit 0
 
-# CUPTI comes with PyTorch.
-cupti=$(python3 -c 'import glob, os, torch; print(":".join({os.path.dirname(p) for p in glob.glob(os.path.dirname(torch.__file__) + "/../nvidia/**/libcupti.so*", recursive=True)}))')
-export LD_LIBRARY_PATH=$PWD/$build:$cupti${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+# CUPTI and cuBLASLt come with PyTorch.
+of_torch=$(python3 -c 'import glob, os, torch; print(":".join({os.path.dirname(p) for name in ("cupti", "cublasLt") for p in glob.glob(os.path.dirname(torch.__file__) + f"/../nvidia/**/lib{name}.so*", recursive=True)}))')
+export LD_LIBRARY_PATH=$PWD/$build:$of_torch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr '[:upper:] ' '[:lower:]-')
 result=$out/$device-$(date -u +%Y-%m-%d)
 
 printf '== wrappers and kernels on %s against the emulator\n' "$device"
 for program in conformance parity; do
-  "$build/$program" "$build/$program.device"
+  attempt "$build/$program" "$build/$program.device"
   # Differences are reported, not fatal: exp2 is approximate on a device.
   "$build/conformance-emulated" "$build/$program.emulated" "$build/$program.device" | tee "$result-$program.txt" || true
 done
-"$build/conformance" --hashes "$build/conformance.device" >"$result-conformance.json"
+attempt "$build/conformance" --hashes "$build/conformance.device" >"$result-conformance.json"
 
 if [[ -x $build/rapt_parity_device ]]; then
   printf '== the module: every parity case, bits, what a step holds\n'
-  "$build/rapt_parity_device" fixtures --quiet | tee "$result-module-parity.txt"
-  "$build/rapt_gpu_module" "$result-module.json"
+  attempt "$build/rapt_parity_device" fixtures --quiet > >(tee "$result-module-parity.txt")
+  attempt "$build/rapt_gpu_module" "$result-module.json"
 fi
 
 printf '== kernels: right, and how fast\n'
 measure "$build/librapt_gpu.so" "$result"
+exit $failed

@@ -91,6 +91,17 @@ struct matmul_library::impl {
     to = best.algo;
     return {};
   }
+  /// The algorithm for a product, chosen once.
+  failure find(const description& d, const matmul& m, const cublasLtMatmulAlgo_t*& to) {
+    auto chosen = algorithms.find(kind_of(m));
+    if (chosen == algorithms.end()) {
+      cublasLtMatmulAlgo_t algorithm;
+      if (failure f = choose(d, algorithm)) return f;
+      chosen = algorithms.emplace(kind_of(m), algorithm).first;
+    }
+    to = &chosen->second;
+    return {};
+  }
 };
 
 matmul_library::matmul_library() : impl_(std::make_unique<impl>()) { raise_if(said("cublasLtCreate", cublasLtCreate(&impl_->handle))); }
@@ -98,19 +109,20 @@ matmul_library::~matmul_library() = default;
 matmul_library::matmul_library(matmul_library&&) noexcept = default;
 matmul_library& matmul_library::operator=(matmul_library&&) noexcept = default;
 
+bool matmul_library::serves(const matmul& m) {
+  description d;
+  const cublasLtMatmulAlgo_t* algorithm = nullptr;
+  return !d.make(m) && !impl_->find(d, m, algorithm);
+}
 failure matmul_library::multiply(const matmul& m, void* workspace, stream s) {
   description d;
   if (failure f = d.make(m)) return f;
-  auto chosen = impl_->algorithms.find(kind_of(m));
-  if (chosen == impl_->algorithms.end()) {
-    cublasLtMatmulAlgo_t algorithm;
-    if (failure f = impl_->choose(d, algorithm)) return f;
-    chosen = impl_->algorithms.emplace(kind_of(m), algorithm).first;
-  }
+  const cublasLtMatmulAlgo_t* algorithm = nullptr;
+  if (failure f = impl_->find(d, m, algorithm)) return f;
   const float one = 1, of_residual = m.residual != nullptr ? 1.0f : 0.0f;
   const void* const c = m.residual != nullptr ? m.residual : m.y;
   return said("cublasLtMatmul", cublasLtMatmul(impl_->handle, &d.operation, &one, m.w, &d.w, m.x, &d.x, &of_residual, c, &d.residual, m.y, &d.y,
-                                               &chosen->second, workspace, workspace_bytes, s));
+                                               algorithm, workspace, workspace_bytes, s));
 }
 
 }  // namespace runtime

@@ -29,6 +29,7 @@ failure describe_device(int device, device_properties& to) {
   if (failure f = ask(cudaDevAttrMultiProcessorCount, found.multiprocessors)) return f;
   if (failure f = ask(cudaDevAttrComputeCapabilityMajor, found.major)) return f;
   if (failure f = ask(cudaDevAttrComputeCapabilityMinor, found.minor)) return f;
+  if (failure f = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin, found.shared_bytes)) return f;
   to = found;
   return {};
 }
@@ -60,11 +61,13 @@ failure describe_tensor(const tensor_layout& layout, tensor_map& to) {
   static_assert(sizeof(CUtensorMap) == sizeof(tensor_map) && alignof(CUtensorMap) <= alignof(tensor_map));
   // By way of the runtime, so that nothing is linked against the driver.
   using encode = decltype(cuTensorMapEncodeTiled);
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-  const cudaError_t asked = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
-  if (failure f = said("cudaGetDriverEntryPointByVersion", asked)) return f;
-  if (found != cudaDriverEntryPointSuccess) return {errc::cuda, "cuTensorMapEncodeTiled: the driver does not have it"};
+  struct {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found{};
+    cudaError_t asked = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
+  } static const driver;
+  if (failure f = said("cudaGetDriverEntryPointByVersion", driver.asked)) return f;
+  if (driver.found != cudaDriverEntryPointSuccess) return {errc::cuda, "cuTensorMapEncodeTiled: the driver does not have it"};
   cuuint64_t extents[5], strides[4];
   cuuint32_t box[5], steps[5];
   for (int d = 0; d < layout.rank; ++d) {
@@ -73,7 +76,7 @@ failure describe_tensor(const tensor_layout& layout, tensor_map& to) {
   }
   CUtensorMap map;
   // Bits are copied, so that the type need not be known.
-  const CUresult status = reinterpret_cast<encode*>(function)(
+  const CUresult status = reinterpret_cast<encode*>(driver.function)(
       &map, CU_TENSOR_MAP_DATA_TYPE_UINT16, static_cast<cuuint32_t>(layout.rank), const_cast<void*>(layout.data), extents, strides, box, steps,
       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) return {errc::cuda, "cuTensorMapEncodeTiled: error " + std::to_string(static_cast<int>(status))};

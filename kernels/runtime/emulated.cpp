@@ -2,6 +2,7 @@
 #include <kernels/runtime/emulated.hpp>
 #include <kernels/runtime/runtime.hpp>
 #include <kernels/runtime/tensor_map.hpp>
+#include <kernels/simt/emulator.hpp>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -157,7 +158,7 @@ void launch(stream s, const std::function<void()>& run) {
 
 failure describe_device(int index, device_properties& to) {
   if (index < 0 || index >= num_devices) return said("cudaDeviceGetAttribute", "invalid device ordinal");
-  to = {4, 9, 0};
+  to = {4, 9, 0, static_cast<int>(simt::emulator::sm_90.shared_bytes)};
   return {};
 }
 failure select_device(int index) {

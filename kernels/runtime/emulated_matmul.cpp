@@ -33,6 +33,8 @@ matmul_library::~matmul_library() = default;
 matmul_library::matmul_library(matmul_library&&) noexcept = default;
 matmul_library& matmul_library::operator=(matmul_library&&) noexcept = default;
 
+// Some products it can not do, so that nothing can rely on it.
+bool matmul_library::serves(const matmul& m) { return m.rows % 2 == 0; }
 failure matmul_library::multiply(const matmul& m, void*, stream s) {
   try {
     emulated::launch(s, [&] {

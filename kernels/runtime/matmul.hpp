@@ -32,7 +32,9 @@ class matmul_library {
 
   /// Of the device's memory, 256-byte aligned; nothing else uses it until a product is done.
   static constexpr std::size_t workspace_bytes = std::size_t{32} << 20, workspace_alignment = 256;
-  /// In the order of the stream: launches alone.
+  /// Whether the library can do a product. From then on it knows how, so that multiply is launches alone.
+  bool serves(const matmul& product);
+  /// Of what it serves, in the order of the stream.
   [[nodiscard]] failure multiply(const matmul& product, void* workspace, stream s);
 
  private:

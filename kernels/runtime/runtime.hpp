@@ -15,6 +15,7 @@ using event = CUevent_st*;
 
 struct device_properties {
   int multiprocessors = 0, major = 0, minor = 0;  ///< sm_90: major 9, minor 0
+  int shared_bytes = 0;                           ///< the most that a block may have
 };
 /// Whether it has what was compiled for sm_90a alone.
 constexpr bool is_hopper(const device_properties& device) { return device.major == 9 && device.minor == 0; }

@@ -40,6 +40,14 @@ RAPT_DEVICE void arrive_cluster() {
   emulator::arrive_cluster();
 #endif
 }
+/// The same of a block that has written nothing for others: it has begun.
+RAPT_DEVICE void arrive_cluster_begun() {
+#ifdef __CUDACC__
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#else
+  emulator::arrive_cluster();
+#endif
+}
 RAPT_DEVICE void wait_cluster() {
 #ifdef __CUDACC__
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");

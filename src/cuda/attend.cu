@@ -1,8 +1,7 @@
 // Attention on tensor cores: few queries of each sequence by decode, many by prefill. Both give the same bits. In the CPU's order: attend_exact.cu.
 #include <cuda/attend_exact.hpp>
-#include <cuda/attend_hopper.hpp>
+#include <cuda/attend_kernels.hpp>
 #include <cuda/attended.hpp>
-#include <kernels/attend_prefill.hpp>
 
 namespace rapt {
 inline namespace v0 {
@@ -96,16 +95,16 @@ void backend::attend(context& ctx, const attend_params& params, workspace& scrat
       l.flush();
       for (const suited_operand* in : {&q, &k, &v}) in->copy_in(l.stream());
       const kernels::decode_memory memory{own.acc, own.max_and_sum, counters};
+      const kernels::tensor_rows rows{p.q.rows(), p.kv.present() ? p.kv.page_len : p.k.len};
       if (limits.max_q_len <= max_decode_len && p.wgmma && kernels::serves_clusters(problem, limits))
-        attend_decode_by_clusters(problem, limits, memory, l.stream());
+        cuda::attend_decode_by_clusters(problem, limits, memory, l.stream());
       else if (limits.max_q_len <= max_decode_len)
-        kernels::attend_decode(problem, limits, memory, l.stream());
-      else if (is_for_hopper(p, problem))
-        attend_hopper(problem, {p.q.rows(), p.kv.present() ? p.kv.page_len : p.k.len}, counters, static_cast<unsigned>(ctx.num_workers()),
-                      l.stream());
+        cuda::attend_decode(problem, limits, memory, l.stream());
+      else if (p.wgmma && problem.q.outer_stride == 0 && kernels::serves_hopper(problem, rows))
+        cuda::attend_hopper(problem, rows, counters, static_cast<unsigned>(ctx.num_workers()), l.stream());
       else
-        kernels::attend_prefill(problem, own.states, counters, kernels::prefill_blocks_of(problem) * static_cast<unsigned>(ctx.num_workers()),
-                                l.stream());
+        cuda::attend_prefill(problem, own.states, counters, kernels::prefill_blocks_of(problem) * static_cast<unsigned>(ctx.num_workers()),
+                             l.stream());
       out.copy_out(l.stream()), lse.copy_out(l.stream());
     });
   });

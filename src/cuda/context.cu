@@ -14,6 +14,10 @@ context::impl::impl(const context_options& options) : queue(options.device, opti
   const std::string architecture = "sm_" + std::to_string(device.major) + std::to_string(device.minor);
   if (device.major < 8)
     raise(errc::config, "cuda::context: device " + std::to_string(options.device) + " is " + architecture + "; sm_80 or later is needed");
+  constexpr int needed_bytes = 163 * 1024;  // what sm_80 has
+  if (device.shared_bytes < needed_bytes)
+    raise(errc::config, "cuda::context: device " + std::to_string(options.device) + " is " + architecture + ", whose blocks have up to " +
+                            std::to_string(device.shared_bytes) + " bytes of shared memory; " + std::to_string(needed_bytes) + " are needed");
   // Enough for most calls: one that needs more allocates.
   constexpr index_t usual_counters = 16'384;
   zeroed_counters(usual_counters);

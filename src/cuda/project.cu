@@ -30,12 +30,9 @@ kernels::projection<T, Out> projection_of(const operand& x, const packed_matrix&
 /// Whether these are rows that cuBLASLt or wgmma takes, which then has them.
 template <class T, class Out>
 bool project_many_rows(const many_rows& by, const kernels::projection<T, Out>& one, launches& l) {
-  if (by.cublaslt_workspace != nullptr && serves_cublaslt(one))
-    cuda::project_cublaslt(one, by.cublaslt_workspace, l);
-  else if (by.max_blocks > 0 && kernels::serves_hopper(one))
-    cuda::project_hopper(one, by.max_blocks, l.stream());
-  else
-    return false;
+  if (by.cublaslt_workspace != nullptr && project_cublaslt(one, by.cublaslt_workspace, l)) return true;
+  if (by.max_blocks == 0 || !kernels::serves_hopper(one)) return false;
+  cuda::project_hopper(one, by.max_blocks, l.stream());
   return true;
 }
 

@@ -60,13 +60,16 @@ TEST(cuda_cublaslt, is_given_every_operand_with_its_strides) {
   EXPECT_EQ(rounded.run(true), rounded.exact());
 }
 
-TEST(cuda_cublaslt, is_not_asked_for_few_rows_rows_within_others_or_a_bias_of_another_type_than_y) {
+TEST(cuda_cublaslt, leaves_few_rows_rows_within_others_a_bias_of_another_type_and_what_it_can_not_do) {
   projection<float> few{64, true, false};
   EXPECT_EQ(few.run(true), few.run(false));
   EXPECT_NE(few.run(true), few.exact());
   EXPECT_EQ(few.ctx.workspace_capacity(), 0u) << "nor is its work memory";
   projection<float> within_another{70, true, false, 16};
   EXPECT_EQ(within_another.run(true), within_another.run(false));
+  projection<float> not_served{71, true, false};
+  EXPECT_EQ(not_served.run(true), not_served.run(false)) << "the library has no algorithm";
+  EXPECT_NE(not_served.run(true), not_served.exact());
   projection<bf16> with_bias{70, true, true};
   EXPECT_EQ(with_bias.run(true), with_bias.run(false));
 }

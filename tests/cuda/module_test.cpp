@@ -103,6 +103,32 @@ TEST(cuda_module, rows_one_by_one_have_the_same_bits_by_name_of_hoppers_order) {
   EXPECT_EQ(rows(by_clusters), r.whole());
 }
 
+// Heads that share keys, tokens that share a key, queries that share a row, and no keys: the default's kernel has them.
+TEST(cuda_module, what_the_copy_engine_does_not_take_has_the_bits_of_the_default) {
+  constexpr index_t len = 100, heads = 2, dim = 16, rows = len * heads;
+  rapt::cuda::context ctx;
+  contract::random_source random{11};
+  using backend = rapt::cuda::backend;
+  placed_vector<bf16, backend> x(ctx, contract::random_values<bf16>(random, rows * dim, 2)), out(ctx, std::vector<bf16>(rows * dim));
+  struct strides {
+    index_t len = heads * dim, head = dim;
+  };
+  const auto attended = [&](const strides& q, const strides& k, index_t kv_len, std::string_view numerics) {
+    const auto view = [&](const strides& s, index_t num) {
+      return rapt::tensor_view<const bf16, 4, rapt::device_space>(x.data(), {1, num, heads, dim}, {rows * dim, s.len, s.head, 1});
+    };
+    rapt::attend(ctx, view(q, len), view(k, kv_len), view({}, kv_len),
+                 rapt::tensor_view<bf16, 4, rapt::device_space>(out.data(), {1, len, heads, dim}), {.numerics = numerics});
+    return out.fetch();
+  };
+  for (const char* const id : {"sm90-wgmma-v1", "sm90-cublaslt-v1"}) {
+    EXPECT_NE(attended({}, {}, len, id), attended({}, {}, len, "")) << "another order";
+    for (const auto& [q, k, kv_len] : std::initializer_list<std::tuple<strides, strides, index_t>>{
+             {{}, {heads * dim, 0}, len}, {{}, {0, dim}, len}, {{heads * dim, 0}, {}, len}, {{0, dim}, {}, len}, {{}, {}, 0}})
+      EXPECT_EQ(attended(q, k, kv_len, id), attended(q, k, kv_len, "")) << id << ' ' << q.len << ' ' << q.head << ' ' << k.len << ' ' << k.head;
+  }
+}
+
 /// Rows in two steps, those of the second one by one, through a cache.
 template <class T, class Backend>
 std::vector<T> streamed(typename Backend::context& ctx, const rapt::attention_config& config, const contract::random_weights& weights,
