@@ -292,6 +292,26 @@ TYPED_TEST(decode, few_blocks_and_many_give_the_same_bits_and_fit_a_multiprocess
   }
 }
 
+// Memory that is enough for a call is enough for smaller ones, though few segments are shared by several blocks.
+TEST(decode_sizes, do_not_grow_as_a_launch_becomes_smaller) {
+  const auto size = [](int sequences, int kv_heads, int kv_len) {
+    rapt::kernels::attention_problem<bf16> p;
+    p.num_sequences = sequences, p.num_heads = kv_heads * 4, p.num_kv_heads = kv_heads, p.head_dim = p.value_dim = 64;
+    const rapt::kernels::decode_sizes sizes = rapt::kernels::decode_sizes_of(p, {1, kv_len});
+    EXPECT_GE(sizes.max_and_sum, sizes.acc / 64 * 2 * sizes.column_parts) << "less than the launch needs";
+    return std::pair(sizes.acc, sizes.max_and_sum);
+  };
+  for (const int kv_heads : {1, 8})
+    for (const int sequences : {1, 2, 7, 8, 9, 64})
+      for (int kv_len = 0; kv_len < 40'000; kv_len += 512) {
+        const auto [acc, max_and_sum] = size(sequences, kv_heads, kv_len);
+        const auto [longer_acc, longer_max_and_sum] = size(sequences, kv_heads, kv_len + 512);
+        const auto [more_acc, more_max_and_sum] = size(sequences + 1, kv_heads, kv_len);
+        EXPECT_LE(acc, std::min(longer_acc, more_acc)) << sequences << ' ' << kv_heads << ' ' << kv_len;
+        EXPECT_LE(max_and_sum, std::min(longer_max_and_sum, more_max_and_sum)) << sequences << ' ' << kv_heads << ' ' << kv_len;
+      }
+}
+
 TEST(decode_errors, are_found_before_anything_is_launched) {
   const auto code_of = [](auto change) {
     attention_rig<bf16> rig({.sequences = {{1, 40}}});

@@ -38,6 +38,8 @@ class RAPT_API context {
   context(context&&) noexcept;
   context& operator=(context&&) noexcept;
 
+  /// A call gives it launches alone, which a program may capture. What a call sends, lengths and page tables, the context then takes for sent: a
+  /// graph has to be launched before the next call, and is that call again, with its lengths, only until another has been made.
   stream_handle stream() const;
   /// Blocks that the device runs side by side, which is what work is cut for.
   int num_workers() const;
