@@ -40,11 +40,12 @@ struct alignas(16) exact_storage {
   static constexpr bool by_tf32 = Products == exact_products::tf32;
   static constexpr int dims = 64 / static_cast<int>(sizeof(A));      ///< of keys at once
   static constexpr int keys = 64 * 4 / static_cast<int>(sizeof(A));  ///< whose values are there at once
-  static constexpr int key_stride = exact_segment + 4;               // 8 dimensions of a key in different banks
   // Lanes of two rows in different banks; by tf32 four elements of each of eight.
   static constexpr int score_stride = exact_segment + (by_tf32 ? 4 : 16), query_stride = exact_block + (by_tf32 ? 4 : 0);
   static constexpr int column_stride = exact_columns + (by_tf32 ? 8 : 0);  // eight columns of each of four keys
-  static constexpr int key_tile_len = dims * key_stride, value_tile_len = keys * column_stride;
+  static constexpr int key_tile_len = dims * exact_segment, value_tile_len = keys * column_stride;
+  /// Where a dimension of a key lies in the tile. Of 8 keys, four dimensions that follow each other, or every fourth of 16, are in different banks.
+  static RAPT_DEVICE constexpr int place_of_key(int dim, int key) { return dim * exact_segment + (key ^ (dim + dim / 4) % 4 * 8); }
   static_assert(exact_block % dims == 0 && dims % (by_tf32 ? 8 : exact_quad) == 0 && keys % 8 == 0);
 
   A scores[exact_rows * score_stride];  ///< then weights

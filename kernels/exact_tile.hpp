@@ -163,7 +163,7 @@ class exact_tile {
         const tf32_columns rows([&](int e) { return m.queries[lane_ / 4 * storage::query_stride + first + i + lane_ % 4 + e * 4]; });
         RAPT_UNROLL for (int t = 0; t < keys_of_warp / 16; ++t) {
           const int key = first_key_of_warp + t * 16 + lane_ / 4;
-          sums[t].add(tf32_rows([&](int e) { return m.tile[(i + lane_ % 4 + e / 2 * 4) * storage::key_stride + key + e % 2 * 8]; }), rows);
+          sums[t].add(tf32_rows([&](int e) { return m.tile[storage::place_of_key(i + lane_ % 4 + e / 2 * 4, key + e % 2 * 8)]; }), rows);
         }
       }
     }
@@ -185,7 +185,7 @@ class exact_tile {
       for (int i = 0; i < storage::dims && first + i < count; i += exact_quad) {
         exact_four<A> keys[exact_quad];
         RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) keys[q] =
-            *reinterpret_cast<const exact_four<A>*>(m.tile + (i + q) * storage::key_stride + key);
+            *reinterpret_cast<const exact_four<A>*>(m.tile + storage::place_of_key(i + q, key));
         RAPT_UNROLL for (int r = 0; r < exact_rows; ++r) {
           const auto x = *reinterpret_cast<const exact_four<A>*>(m.queries + r * storage::query_stride + first + i);
           RAPT_UNROLL for (int q = 0; q < exact_quad; ++q) RAPT_UNROLL for (int k = 0; k < exact_keys_of_thread; ++k) chain[r][k] =
@@ -225,7 +225,7 @@ class exact_tile {
         }
         RAPT_UNROLL for (int i = 0; i < at_once; ++i) {
           const int unit = thread_ + (first + i) * exact_threads, j = unit / quads, dim = unit % quads * 4;
-          RAPT_UNROLL for (int e = 0; e < 4; ++e) m.tile[(dim + e) * storage::key_stride + j] = widened<A>(four[i].x[e]);
+          RAPT_UNROLL for (int e = 0; e < 4; ++e) m.tile[storage::place_of_key(dim + e, j)] = widened<A>(four[i].x[e]);
         }
       }
     });

@@ -1,12 +1,13 @@
 // What the host knows and kernels read - lengths, page tables, positions -, written to the device's memory by a launch that carries it as its
 // parameter: in the stream's order, without a copy, and without memory of the host that would have to stay.
 //
-// Bound: a launch, since a parameter has 4 KiB. Test: tests/kernels/write_parameters_test.cpp.
+// Bound: a launch, which carries up to 3.6 KiB, or up to 31.7 where there is more. Test: tests/kernels/write_parameters_test.cpp.
 #pragma once
 #include <kernels/simt/simt.hpp>
 #include <rapt/core/index.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace rapt {
@@ -14,15 +15,18 @@ inline namespace v0 {
 namespace kernels {
 
 /// Words of 4 bytes for several places.
+template <int MaxWords>
 struct parameter_words {
-  static constexpr int max_words = 928, max_places = 16;
+  static constexpr int max_words = MaxWords, max_places = 16;
 
   std::uint32_t* places[max_places];
   int first[max_places + 1];  ///< place i gets words [first[i], first[i + 1])
   int num_places;
-  std::uint32_t words[max_words];
+  std::uint32_t words[max_words];  ///< the last member
 };
-static_assert(sizeof(parameter_words) <= 4096, "a launch's parameters");
+using few_parameter_words = parameter_words<928>;
+using many_parameter_words = parameter_words<8128>;
+static_assert(sizeof(few_parameter_words) <= 4096 && sizeof(many_parameter_words) <= 32764, "a launch's parameters");
 
 constexpr int write_parameters_threads = 256;
 
@@ -42,8 +46,8 @@ class parameter_writer {
   void write(void* to, const void* from, index_t bytes, simt::stream stream) {
     index_t done = 0;
     while (done < bytes) {
-      if (next_.num_places == parameter_words::max_places || used() == parameter_words::max_words) flush(stream);
-      const index_t count = std::min<index_t>((bytes - done) / 4, parameter_words::max_words - used());
+      if (next_.num_places == many_parameter_words::max_places || used() == many_parameter_words::max_words) flush(stream);
+      const index_t count = std::min<index_t>((bytes - done) / 4, many_parameter_words::max_words - used());
       std::memcpy(next_.words + used(), static_cast<const std::byte*>(from) + done, static_cast<std::size_t>(count * 4));
       next_.places[next_.num_places] = reinterpret_cast<std::uint32_t*>(static_cast<std::byte*>(to) + done);
       next_.first[next_.num_places + 1] = used() + static_cast<int>(count);
@@ -54,13 +58,19 @@ class parameter_writer {
   /// Launches what is left.
   void flush(simt::stream stream) {
     if (next_.num_places == 0) return;
-    simt::launch<simt::no_storage>(write_parameters<parameter_words>, {1}, write_parameters_threads, stream, next_);
+    if (used() <= few_parameter_words::max_words) {
+      few_parameter_words few;
+      std::memcpy(&few, &next_, offsetof(many_parameter_words, words) + static_cast<std::size_t>(used()) * 4);
+      simt::launch<simt::no_storage>(write_parameters<few_parameter_words>, {1}, write_parameters_threads, stream, few);
+    } else {
+      simt::launch<simt::no_storage>(write_parameters<many_parameter_words>, {1}, write_parameters_threads, stream, next_);
+    }
     next_.num_places = 0;
   }
 
  private:
   int used() const { return next_.num_places == 0 ? 0 : next_.first[next_.num_places]; }
-  parameter_words next_{};
+  many_parameter_words next_{};
 };
 
 }  // namespace kernels

@@ -16,12 +16,12 @@ std::vector<std::uint32_t> numbered(std::size_t count, std::uint32_t first) {
 
 TEST(write_parameters, many_and_long_arrays_reach_their_places_and_nothing_else) {
   rapt_test::under_every_schedule([] {
-    // More places than a launch has, more words than fit, and lengths around both limits.
-    const std::vector<std::size_t> counts = {1, 0, 927, 928, 929, 3000, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 257};
+    // More places than a launch has, more words than fit, and lengths around the limits of both kinds of launch.
+    const std::vector<std::size_t> counts = {1, 0, 927, 928, 929, 8127, 8128, 8129, 20'000, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 257};
     std::vector<std::vector<std::uint32_t>> from, to;
     rapt::kernels::parameter_writer writer;
     for (std::size_t i = 0; i < counts.size(); ++i) {
-      from.push_back(numbered(counts[i], static_cast<std::uint32_t>(i * 10'000)));
+      from.push_back(numbered(counts[i], static_cast<std::uint32_t>(i * 100'000)));
       to.emplace_back(counts[i] + 2, 7);
     }
     for (std::size_t i = 0; i < counts.size(); ++i) writer.write(to[i].data() + 1, from[i].data(), static_cast<index_t>(counts[i] * 4), nullptr);

@@ -77,7 +77,7 @@ std::size_t measure_forward(typename Backend::context& ctx, const forward_module
 }
 }  // namespace detail
 
-/// Work memory that such a forward takes from its context: exact.
+/// Work memory that such a forward takes from its context: exact. A smaller one may take more, where keys of few rows are divided among workers.
 template <activation T, class Context>
 std::size_t workspace_bytes(Context& ctx, const attention_config& config, const forward_shape& shape) {
   return detail::measure_forward<backend_of<Context>>(ctx, detail::plan_module_of<T>(ctx, config, shape), shape);
