@@ -37,8 +37,10 @@ transfer_units(paged_rows pages, Unit* canonical, index_t num_units, index_t row
     places[u] = reinterpret_cast<Unit*>(pages.base + page * pages.page_bytes + head * pages.head_bytes + slot * pages.row_bytes) + i % row_units;
     units[u] = ToPages ? canonical[i] : *places[u];
   }
-  RAPT_UNROLL for (int u = 0; u < transfer_thread_units; ++u) if (const index_t i = first + u * transfer_threads;
-                                                                  i < num_units)(ToPages ? *places[u] : canonical[i]) = units[u];
+  RAPT_UNROLL for (int u = 0; u < transfer_thread_units; ++u) {
+    const index_t i = first + u * transfer_threads;
+    if (i < num_units) (ToPages ? *places[u] : canonical[i]) = units[u];
+  }
 }
 
 /// num_tokens tokens, to pages or from them; canonical in device memory.

@@ -32,6 +32,7 @@ using emulated::call;
 constexpr int poison = 0xff;  // NaN in every floating-point type
 constexpr std::size_t alignment = 256;
 constexpr int num_devices = 2;
+thread_local device_properties properties{4, 9, 0, static_cast<int>(simt::emulator::sm_90.shared_bytes)};
 thread_local int selected_device = 0;
 
 struct allocation {
@@ -147,6 +148,7 @@ std::size_t allocated_bytes() {
   for (const auto& [data, a] : d.allocations) bytes += a.bytes;
   return bytes;
 }
+void pretend(const device_properties& of_devices) { properties = of_devices; }
 void launch(stream s, const std::function<void()>& run) {
   raise_if(plain_call(call::launch, "cudaLaunchKernel"));
   if (s != nullptr && s->device != selected_device) raise_if(said("cudaLaunchKernel", "invalid resource handle"));
@@ -158,7 +160,7 @@ void launch(stream s, const std::function<void()>& run) {
 
 failure describe_device(int index, device_properties& to) {
   if (index < 0 || index >= num_devices) return said("cudaDeviceGetAttribute", "invalid device ordinal");
-  to = {4, 9, 0, static_cast<int>(simt::emulator::sm_90.shared_bytes)};
+  to = properties;
   return {};
 }
 failure select_device(int index) {

@@ -4,7 +4,7 @@
 // and nothing lies right behind an allocation. All is done at once, but a copy to the host lands with a synchronisation; until then its destination
 // is NaN.
 #pragma once
-#include <kernels/simt/extent.hpp>
+#include <kernels/runtime/runtime.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -39,6 +39,9 @@ void forget_calls();
 /// The call of this kind that comes after `others` of them fails, once.
 void fail(call kind, int others = 0);
 std::size_t allocated_bytes();
+
+/// What the devices are to this host thread from now on; at first sm_90 with 4 multiprocessors.
+void pretend(const device_properties& of_devices);
 
 /// Runs a launch, with the device's memory accessible. Throws cuda_error where it is to fail, or the stream is not of the selected device: then
 /// nothing has run.

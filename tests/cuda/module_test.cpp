@@ -36,6 +36,20 @@ TEST(cuda_module, says_what_it_computes) {
       "has cpu-v1, sm90-mma16816-k64-v1, sm90-wgmma-v1 and sm90-cublaslt-v1");
 }
 
+TEST(cuda_module, a_device_that_is_too_old_or_too_small_is_refused) {
+  rapt::runtime::device_properties usual;
+  ASSERT_FALSE(rapt::runtime::describe_device(0, usual));
+  const auto refused = [&](int major, int minor, int shared_bytes) {
+    emulated::pretend({4, major, minor, shared_bytes});
+    const std::string message = error_of([] { rapt::cuda::context(); });
+    emulated::pretend(usual);
+    return message;
+  };
+  EXPECT_EQ(refused(7, 5, 64 * 1024), "cuda::context: device 0 is sm_75; sm_80 or later is needed");
+  EXPECT_EQ(refused(8, 6, 99 * 1024), "cuda::context: device 0 is sm_86, whose blocks have up to 101376 bytes of shared memory; 166912 are needed");
+  EXPECT_EQ(refused(8, 0, 163 * 1024), "none");
+}
+
 TEST(cuda_module, agrees_with_the_cpu_to_rounding_and_with_itself_to_the_bit) {
   rig r;
   rows_of<rapt::cpu::backend> host(r.cpu, r.x);
