@@ -72,6 +72,23 @@ TEST(cuda_hot_path, a_batch_is_one_launch_of_each_kernel_however_many_sequences_
   expect_launches_only(step(), 9);
 }
 
+TEST(cuda_hot_path, long_page_tables_are_launches_too) {
+  rig r;
+  constexpr index_t forks = 300, shared_tokens = 64;
+  rapt::cuda::kv_cache cache(r.ctx, r.on_device.config(), {.max_tokens = 16 * (forks + 5), .max_sequences = forks + 1, .page_len = 16});
+  std::vector<rapt::basic_sequence<rapt::cuda::backend>> sequences;
+  sequences.push_back(cache.add_sequence());
+  r.step(cache, sequences[0], 0, shared_tokens);
+  std::vector<rapt::cuda::kv_cache::entry> entries;
+  while (sequences.size() <= forks) sequences.push_back(sequences[0].fork());
+  for (const auto& s : sequences) entries.push_back({s, 1});
+  r.rows = rows_of<rapt::cuda::backend>(r.ctx, contract::random_values<bf16>(r.random, (forks + 1) * rig::dim, 2));
+  r.on_device.forward(r.ctx, r.rows.in(0, forks + 1, rig::dim), rapt::self_kv{}, r.rows.out(0, forks + 1, rig::dim));  // makes room for angles
+  r.ctx.reserve(16 << 20);
+  auto open = cache.begin_step(entries);  // 5 pages of each sequence, over 1,500
+  expect_launches_only(calls_of([&] { r.forward(open, 0, 0, forks + 1); }), 9);
+}
+
 TEST(cuda_hot_path, memory_is_used_again) {
   rig r;
   auto cache = r.cache();
