@@ -18,8 +18,8 @@ context::impl::impl(const context_options& options) : queue(options.device, opti
   if (device.shared_bytes < needed_bytes)
     raise(errc::config, "cuda::context: device " + std::to_string(options.device) + " is " + architecture + ", whose blocks have up to " +
                             std::to_string(device.shared_bytes) + " bytes of shared memory; " + std::to_string(needed_bytes) + " are needed");
-  // Enough but for calls of many thousand sequences: one that needs more allocates.
-  constexpr index_t usual_counters = 262'144;
+  // Enough but for calls of more than a thousand sequences: one that needs more allocates.
+  constexpr index_t usual_counters = 32'768;
   zeroed_counters(usual_counters);
   description = architecture + ", " + std::to_string(device.multiprocessors) + " multiprocessors";
 }

@@ -38,8 +38,8 @@ class parameter_store {
   void flush(simt::stream stream) { writer_.flush(stream); }
 
  private:
-  /// More than an operation sends; most are small. A large one has the page tables of sequences of 262,144 pages together.
-  static constexpr std::size_t max_arrays = 16, large_arrays = 4, small_bytes = 4096, large_bytes = 1 << 20;
+  /// More than an operation sends; most are small. A large one has the page tables of sequences of 16,384 pages together.
+  static constexpr std::size_t max_arrays = 16, large_arrays = 4, small_bytes = 4096, large_bytes = 64 << 10;
 
   struct held_array {
     std::vector<std::byte> bytes;
