@@ -74,9 +74,9 @@ struct module_state {
     const auto with_stored = [&](const auto&... parts) { return keeps_stored ? with_static(parts..., *stored) : with_static(parts...); };
     const std::vector<std::byte> file = keeps_sequences ? with_stored(*module, *cache, in_order) : with_stored(*module);
     in_order.clear();
-    module.reset();
+    this->module.reset();
 
-    module.emplace(rapt::load_module<T>(ctx, file));
+    this->module.emplace(rapt::load_module<T>(ctx, file));
     const auto load_into = [&](std::optional<projected_kv>& kv, auto load) {
       kv.reset();
       load(kv.emplace(ctx, module->config()));

@@ -16,6 +16,8 @@
 #include <rapt/state/file_weights.hpp>
 #include <rapt/state/state_file.hpp>
 
+#include <utility>
+
 namespace rapt {
 inline namespace v0 {
 namespace detail {
@@ -244,7 +246,8 @@ void load_state(Context& ctx, const state_source& from, multi_head_attention<T, 
   file.require_numerics(module.config().numerics, options);
   if (!file.has_weights()) raise(errc::format, file.where() + "holds no weights");
   file.read(options.on_progress);
-  module = multi_head_attention<T, backend_of<Context>>(ctx, module.config(), file.weights());
+  multi_head_attention<T, backend_of<Context>> loaded(ctx, module.config(), file.weights());
+  std::swap(module, loaded);  // nvcc warns of lines that begin with "module"
 }
 /// A module of what the file says: config and weights.
 template <class T, class Context>
