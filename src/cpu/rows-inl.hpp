@@ -35,11 +35,41 @@ T rounded(A x) {
     return x == x ? static_cast<T>(x) : std::numeric_limits<T>::quiet_NaN();
 }
 
+/// Calls f(data as elements of `type`).
+template <class Void, class F>
+HWY_INLINE void with_type(Void* data, dtype type, const F& f) {
+  const auto as = [=](auto element) {
+    using T = std::conditional_t<std::is_const_v<Void>, const decltype(element), decltype(element)>;
+    return static_cast<T*>(data);
+  };
+  switch (type) {
+    case dtype::f64:
+      return f(as(double()));
+    case dtype::f32:
+      return f(as(float()));
+    case dtype::bf16:
+      return f(as(bf16()));
+    default:
+      return f(as(f16()));
+  }
+}
+
+/// Calls f(tag, i) for what is left of n, fewer than 2 * Lanes from i on, by vectors of Lanes, half as many, ... one.
+template <class A, int Lanes, class F>
+HWY_INLINE void for_rest([[maybe_unused]] index_t n, [[maybe_unused]] F f, [[maybe_unused]] index_t i) {
+  static_assert(Lanes < num_lanes<A>);
+  if constexpr (Lanes > 0) {
+    if (n % (2 * Lanes) >= Lanes) f(hn::CappedTag<A, Lanes>(), i), i += Lanes;
+    for_rest<A, Lanes / 2>(n, f, i);
+  }
+}
 /// Calls f(tag, i) for each vector and then for vectors of half as many lanes, down to one: the same operations for all.
-template <class A, int Lanes = num_lanes<A>, class F>
-HWY_INLINE void for_each_vector(index_t n, F f, index_t i = 0) {
-  for (; i + Lanes <= n; i += Lanes) f(hn::CappedTag<A, Lanes>(), i);
-  if constexpr (Lanes > 1) for_each_vector<A, Lanes / 2>(n, f, i);
+template <class A, class F>
+HWY_INLINE void for_each_vector(index_t n, F f) {
+  constexpr int lanes = num_lanes<A>;
+  index_t i = 0;
+  for (; i + lanes <= n; i += lanes) f(tag<A>(), i);
+  if (i < n) for_rest<A, lanes / 2>(n, f, i);
 }
 
 template <class A, class T>
@@ -51,16 +81,7 @@ void load_as(const T* from, index_t stride, index_t n, A* to) {
 }
 template <class A>
 void load(const void* from, dtype type, index_t stride, index_t n, A* to) {
-  switch (type) {
-    case dtype::f64:
-      return load_as(static_cast<const double*>(from), stride, n, to);
-    case dtype::f32:
-      return load_as(static_cast<const float*>(from), stride, n, to);
-    case dtype::bf16:
-      return load_as(static_cast<const bf16*>(from), stride, n, to);
-    default:
-      return load_as(static_cast<const f16*>(from), stride, n, to);
-  }
+  with_type(from, type, [=](const auto* typed) HWY_ATTR { load_as(typed, stride, n, to); });
 }
 
 template <class D>
@@ -121,16 +142,7 @@ HWY_INLINE void store_as(const A* from, A by, index_t n, T* to, index_t stride) 
 }
 template <class A>
 void store(const A* from, A by, index_t n, void* to, dtype type, index_t stride) {
-  switch (type) {
-    case dtype::f64:
-      return store_as(from, by, n, static_cast<double*>(to), stride);
-    case dtype::f32:
-      return store_as(from, by, n, static_cast<float*>(to), stride);
-    case dtype::bf16:
-      return store_as(from, by, n, static_cast<bf16*>(to), stride);
-    default:
-      return store_as(from, by, n, static_cast<f16*>(to), stride);
-  }
+  with_type(to, type, [=](auto* typed) HWY_ATTR { store_as(from, by, n, typed, stride); });
 }
 
 /// Whole vectors: a load of one soon after waits for a store of a part of it.
@@ -139,23 +151,34 @@ void store_lanes(const A* from, index_t from_stride, index_t rows, index_t n, A*
   const tag<A> d;
   const index_t first = lane / num_lanes<A> * num_lanes<A>;
   const auto is_lane = hn::Eq(hn::Iota(d, static_cast<A>(first)), hn::Set(d, static_cast<A>(lane)));
-  for (index_t r = 0; r < rows; ++r) {
-    A* at = to + r * to_stride + first;
-    for (index_t i = 0; i < n; ++i, at += lane_group)
-      hn::StoreU(hn::IfThenElse(is_lane, with_canonical_nan(d, hn::Set(d, from[r * from_stride + i])), hn::LoadU(d, at)), d, at);
+  const auto store_one = [=](A x, A* at)
+                             HWY_ATTR { hn::StoreU(hn::IfThenElse(is_lane, with_canonical_nan(d, hn::Set(d, x)), hn::LoadU(d, at)), d, at); };
+  constexpr index_t together = 8;
+  for (index_t r = 0; r < rows; ++r, from += from_stride, to += to_stride) {
+    A* at = to + first;
+    index_t i = 0;
+    for (; i + together <= n; i += together, at += together * lane_group) {
+      RAPT_UNROLL for (index_t e = 0; e < together; ++e) store_one(from[i + e], at + e * lane_group);
+    }
+    for (; i < n; ++i, at += lane_group) store_one(from[i], at);
   }
 }
 template <class A>
 void store_panels(const A* from, index_t from_stride, index_t rows, index_t n, A* to, index_t to_stride, index_t panel_stride) {
-  for (index_t r = 0; r < rows; ++r)
-    for (index_t i = 0; i < n; i += lane_group)
-      store_as(from + r * from_stride + i, A{1}, std::min(lane_group, n - i), to + r * to_stride + i / lane_group * panel_stride, 1);
+  for (index_t r = 0; r < rows; ++r, from += from_stride, to += to_stride) {
+    const A *at = from, *const rest = from + n / lane_group * lane_group;
+    A* panel = to;
+    const auto store_at = [&](auto d, index_t i) HWY_ATTR { store_rounded(d, hn::LoadU(d, at + i), panel + i); };
+    for (; at < rest; at += lane_group, panel += panel_stride) for_each_vector<A>(lane_group, store_at);
+    for_each_vector<A>(n % lane_group, store_at);
+  }
 }
 
 template <class A>
 void store_rows(const A* from, index_t from_stride, const A* sums, index_t rows, index_t n, void* to, dtype type, index_t to_stride, index_t stride) {
-  const index_t bytes = to_stride * size_of(type);
-  for (index_t r = 0; r < rows; ++r) store<A>(from + r * from_stride, A{1} / sums[r], n, static_cast<std::byte*>(to) + r * bytes, type, stride);
+  with_type(to, type, [=](auto* typed) HWY_ATTR {
+    for (index_t r = 0; r < rows; ++r) store_as(from + r * from_stride, A{1} / sums[r], n, typed + r * to_stride, stride);
+  });
 }
 
 #if HWY_TARGET != HWY_SCALAR

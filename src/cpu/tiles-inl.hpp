@@ -144,23 +144,24 @@ void dot_rows(const dot_args<A>& a) {
                                            a.out + h * a.heads.results, a.out_stride);
 }
 
+/// Piece by piece, each for all heads: where a piece lies is found once.
 template <class A, class T, int Rows, bool walks>
-HWY_INLINE void values_of_head(const value_args<A>& a, const A* p, const T* values, A* acc) {
+void value_rows(const value_args<A>& a) {
   for (index_t done = 0; done < a.count;) {
     const index_t key = a.first + done, keys = a.layout.keys_of(a.layout.block_of(key));
     const index_t count = std::min(keys - key % a.layout.block, a.count - done);
-    const auto from = [&](index_t k) { return values + a.layout.offset(k, 0) / terms_of_step<T>; };
+    const auto from = [&](index_t k) { return static_cast<const T*>(a.values) + a.layout.offset(k, 0) / terms_of_step<T>; };
     const T* const after = done + count < a.count ? from(key + count) : static_cast<const T*>(a.next);
-    tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(p + done / terms_of_step<T>, from(key), keys * lane_group / terms_of_step<T>,
-                                                               a.layout.columns / lane_group, count, after, acc, a.layout.columns);
+    const T* values = from(key);
+    for (index_t h = 0; h < a.heads.times; ++h) {
+      const T* const following = values + a.heads.operands / terms_of_step<T>;
+      tiles<A, T, Rows, score_stride, 1, sums::continued, walks>(
+          a.p + h * a.heads.factors + done / terms_of_step<T>, values, keys * lane_group / terms_of_step<T>, a.layout.columns / lane_group, count,
+          h + 1 < a.heads.times ? following : after, a.acc + h * a.heads.results, a.layout.columns);
+      values = following;
+    }
     done += count;
   }
-}
-template <class A, class T, int Rows, bool walks>
-void value_rows(const value_args<A>& a) {
-  for (index_t h = 0; h < a.heads.times; ++h)
-    values_of_head<A, T, Rows, walks>(a, a.p + h * a.heads.factors, static_cast<const T*>(a.values) + h * a.heads.operands / terms_of_step<T>,
-                                      a.acc + h * a.heads.results);
 }
 
 template <class A, class T, int Rows>
