@@ -26,6 +26,9 @@ function(rapt_private_flags target)
 endfunction()
 
 function(rapt_warnings target)
-  # clang counts signedness as conversion, g++ does not.
+  # clang counts signedness as conversion, g++ does not. g++ 12 takes "x" + std::string for copies that overlap (GCC bug 105329).
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion>)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE -Wno-restrict)
+  endif()
 endfunction()
