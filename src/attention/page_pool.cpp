@@ -16,8 +16,9 @@ page_pool::page_pool(index_t num_pages, index_t page_len, index_t max_sequences)
   copies_.reserve(slots_.size());
 }
 
-void page_pool::require_closed(const char* call) const {
-  if (open_) raise(errc::state, std::string("kv_cache: ") + call + " while a step is open; commit it or let it go first");
+failure page_pool::check_closed(const char* call) const {
+  if (!open_) return {};
+  return {errc::state, std::string("kv_cache: ") + call + " while a step is open; commit it or let it go first"};
 }
 
 int page_pool::add() {
@@ -31,7 +32,7 @@ int page_pool::add() {
 }
 
 int page_pool::fork(int slot) {
-  require_closed("fork");
+  raise_if(check_closed("fork"));
   const int copy = add();
   const slot_state& from = slots_[at(slot)];
   slot_state& to = slots_[at(copy)];
@@ -66,7 +67,7 @@ void page_pool::release_removed() noexcept {
 }
 
 void page_pool::truncate(int slot, index_t kv_len) {
-  require_closed("truncate");
+  raise_if(check_closed("truncate"));
   slot_state& s = slots_[at(slot)];
   if (kv_len < 0 || kv_len > s.kv_len)
     raise(errc::range, "kv_cache: truncate to " + std::to_string(kv_len) + " tokens; 0 to " + std::to_string(s.kv_len) + " is needed");
@@ -82,40 +83,54 @@ index_t page_pool::position(int slot, index_t index) const {
   return positions_[at(page * page_len_ + index % page_len_)];
 }
 
-void page_pool::begin(std::span<const request> requests) {
-  require_closed("begin_step");
+failure page_pool::check(std::span<const request> requests) const {
+  if (failure f = check_closed("begin_step")) return f;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const request& r = requests[i];
     const auto where = [i] { return "kv_cache: begin_step entry " + std::to_string(i); };
-    if (r.count < 0) raise(errc::shape, where() + " appends " + std::to_string(r.count) + " rows; 0 or more are needed");
+    if (r.count < 0) return {errc::shape, where() + " appends " + std::to_string(r.count) + " rows; 0 or more are needed"};
     if (!r.positions.empty() && static_cast<index_t>(r.positions.size()) != r.count)
-      raise(errc::shape, where() + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) +
-                             " rows is needed");
+      return {errc::shape, where() + " has " + std::to_string(r.positions.size()) + " positions; one for each of its " + std::to_string(r.count) +
+                               " rows is needed"};
     for (const index_t p : r.positions)
-      if (p < 0 || p > max_position) raise(errc::shape, where() + " has position " + std::to_string(p) + "; explicit positions are 0 to 2^62");
+      if (p < 0 || p > max_position) return {errc::shape, where() + " has position " + std::to_string(p) + "; explicit positions are 0 to 2^62"};
     for (std::size_t j = 0; j < i; ++j)
       if (requests[j].slot == r.slot)
-        raise(errc::shape, where() + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed");
+        return {errc::shape, where() + " names the sequence of entry " + std::to_string(j) + " again; one entry each is needed"};
   }
-  open_ = true;
+  index_t needed = 0;
   for (const request& r : requests) {
-    if (reserve(r)) continue;
-    const index_t pages = ceil_div(kv_len(r.slot), page_len_), lacking_len = kv_len(r.slot);
-    rollback();
-    raise(errc::capacity, "kv_cache: begin_step appends " + std::to_string(r.count) + " rows to a sequence of " + std::to_string(lacking_len) +
-                              " tokens (" + std::to_string(pages) + " pages of " + std::to_string(page_len_) + "); " +
-                              std::to_string(num_free_pages()) + " of " + std::to_string(num_pages()) + " pages are free for the whole step");
+    needed += pages_of(r);
+    if (needed <= num_free_pages()) continue;
+    const index_t len = kv_len(r.slot);
+    return {errc::capacity, "kv_cache: begin_step appends " + std::to_string(r.count) + " rows to a sequence of " + std::to_string(len) +
+                                " tokens (" + std::to_string(ceil_div(len, page_len_)) + " pages of " + std::to_string(page_len_) + "); " +
+                                std::to_string(num_free_pages()) + " of " + std::to_string(num_pages()) + " pages are free for the whole step"};
   }
+  return {};
 }
 
-bool page_pool::reserve(const request& wanted) {
-  slot_state& s = slots_[at(wanted.slot)];
-  if (wanted.count > num_pages() * page_len_ - s.kv_len) return false;
-  const index_t new_len = s.kv_len + wanted.count;
-  const index_t new_pages = ceil_div(new_len, page_len_) - static_cast<index_t>(s.table.size());
-  const bool shares_last = wanted.count > 0 && s.kv_len % page_len_ != 0 && references_[at(s.table.back())] > 1;
-  if (new_pages + (shares_last ? 1 : 0) > num_free_pages()) return false;
+void page_pool::begin(std::span<const request> requests) {
+  raise_if(check(requests));
+  open_ = true;
+  for (const request& r : requests) reserve(r);
+}
 
+bool page_pool::copies_last_page(const request& wanted) const {
+  const slot_state& s = slots_[at(wanted.slot)];
+  return wanted.count > 0 && s.kv_len % page_len_ != 0 && references_[at(s.table.back())] > 1;
+}
+
+index_t page_pool::pages_of(const request& wanted) const {
+  const slot_state& s = slots_[at(wanted.slot)];
+  if (wanted.count > num_pages() * page_len_ - s.kv_len) return num_pages() + 1;
+  return ceil_div(s.kv_len + wanted.count, page_len_) - static_cast<index_t>(s.table.size()) + (copies_last_page(wanted) ? 1 : 0);
+}
+
+void page_pool::reserve(const request& wanted) {
+  slot_state& s = slots_[at(wanted.slot)];
+  const bool copies_last = copies_last_page(wanted);
+  const index_t new_pages = pages_of(wanted) - (copies_last ? 1 : 0);
   const auto take = [&] {
     const std::int32_t page = free_.back();
     free_.pop_back();
@@ -123,7 +138,7 @@ bool page_pool::reserve(const request& wanted) {
     return page;
   };
   undo_.push_back({wanted.slot, s.kv_len, wanted.count, static_cast<index_t>(s.table.size()), s.first_explicit, -1});
-  if (shares_last) {
+  if (copies_last) {
     std::int32_t& last = s.table.back();
     undo_.back().replaced = last;
     const std::int32_t copy = take();
@@ -137,7 +152,6 @@ bool page_pool::reserve(const request& wanted) {
     positions_[at(s.table[at(index / page_len_)] * page_len_ + index % page_len_)] = position;
     if (position != index && s.first_explicit < 0) s.first_explicit = index;
   }
-  return true;
 }
 
 void page_pool::commit() noexcept {

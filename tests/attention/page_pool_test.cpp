@@ -84,9 +84,12 @@ TEST(page_pool, random_forks_truncations_steps_and_rollbacks_match_a_vector_per_
             requests.push_back({slot, count, own});
           }
         const index_t free_before = pool.num_free_pages();
+        const rapt::failure found = pool.check(requests);
         try {
           pool.begin(requests);
-        } catch (const rapt::capacity_error&) {
+          ASSERT_FALSE(found) << found.message;
+        } catch (const rapt::capacity_error& e) {
+          ASSERT_EQ(found.message, e.what());
           ASSERT_EQ(pool.num_free_pages(), free_before);
           expect_equal(pool, store, model);
           continue;

@@ -49,6 +49,49 @@ TEST(hostile, hostile_37_past_capacity) {
       watch, [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 17, 12), rapt::append(one, s), rapt::view(y.data(), 17, 12)); });
 }
 
+TEST(hostile, hostile_37c_what_forward_would_throw_is_told_without_an_exception) {
+  cache_rig rig(120);
+  rapt::kv_cache cache(rig.ctx, rig.config, {.max_tokens = 16, .max_sequences = 2, .page_len = 16}), other(rig.ctx, rig.config, {.max_tokens = 16});
+  rapt::sequence own = cache.add_sequence(), moved = cache.add_sequence();
+  const rapt::sequence foreign = other.add_sequence(), owner = std::move(moved);
+  const rapt::index_t room = cache.capacity();
+  const std::vector<float> untouched(static_cast<std::size_t>(room + 1) * 12, 5.0f);
+  std::vector<float> y = untouched;
+  // Both ways of asking agree with what is thrown, and nothing changes.
+  const auto expect_told = [&](rapt::index_t len, const rapt::kv_source<float, rapt::cpu::backend>& to, rapt::errc code) {
+    const auto x = rapt::view(rig.x.data(), len, 12);
+    const rapt::failure told = rig.layers[0].check_forward(x, to, rapt::view(y.data(), len, 12));
+    EXPECT_EQ(told.code, code);
+    try {
+      rig.layers[0].forward(rig.ctx, x, to, rapt::view(y.data(), len, 12));
+      ADD_FAILURE() << "ran, where check_forward says: " << told.message;
+    } catch (const rapt::error& e) { EXPECT_EQ(told.message, e.what()); }
+    EXPECT_EQ(y, untouched);
+  };
+  expect_told(room + 1, rapt::append(cache, own), rapt::errc::capacity);
+  expect_told(1, rapt::append(cache, foreign), rapt::errc::state);
+  expect_told(1, rapt::append(cache, moved), rapt::errc::state);
+  {
+    rapt::step step = cache.begin_step({{own, 3}});
+    expect_told(1, rapt::append(cache, own), rapt::errc::state);
+    EXPECT_EQ(cache.check_step({{own, 3}}).code, rapt::errc::state);
+    const auto layer = step.layer(0);
+    const rapt::step taken = std::move(step);
+    expect_told(3, layer, rapt::errc::state);
+  }
+  EXPECT_EQ(cache.check_step({{own, room + 1}}).code, rapt::errc::capacity);
+  EXPECT_EQ(cache.check_step({{own, 1}, {own, 1}}).code, rapt::errc::shape);
+  EXPECT_FALSE(cache.check_step({{own, room}, {owner, 0}}));
+  rapt::kv_cache taken = std::move(cache);
+  expect_told(1, rapt::append(cache, own), rapt::errc::state);
+  EXPECT_EQ(cache.check_step({{own, 1}}).code, rapt::errc::state);
+
+  const auto x = rapt::view(rig.x.data(), room, 12);
+  EXPECT_FALSE(rig.layers[0].check_forward(x, rapt::append(taken, own), rapt::view(y.data(), room, 12)));
+  EXPECT_EQ(own.kv_len(), 0);
+  EXPECT_NO_THROW(rig.layers[0].forward(rig.ctx, x, rapt::append(taken, own), rapt::view(y.data(), room, 12)));
+}
+
 TEST(hostile, hostile_37b_steps_that_do_not_end_well) {
   two_sequences rig;
   const std::string before = rig.bits(rig.cache, {&rig.a, &rig.b});

@@ -36,7 +36,7 @@ TEST(cuda_module, says_what_it_computes) {
       "has cpu-v1, sm90-mma16816-k64-v1, sm90-wgmma-v1 and sm90-cublaslt-v1");
 }
 
-TEST(cuda_module, a_device_that_is_too_old_or_too_small_is_refused) {
+TEST(cuda_module, a_device_that_is_too_old_too_new_or_too_small_is_refused) {
   rapt::runtime::device_properties usual;
   ASSERT_FALSE(rapt::runtime::describe_device(0, usual));
   const auto refused = [&](int major, int minor, int shared_bytes) {
@@ -45,7 +45,8 @@ TEST(cuda_module, a_device_that_is_too_old_or_too_small_is_refused) {
     emulated::pretend(usual);
     return message;
   };
-  EXPECT_EQ(refused(7, 5, 64 * 1024), "cuda::context: device 0 is sm_75; sm_80 or later is needed");
+  EXPECT_EQ(refused(7, 5, 64 * 1024), "cuda::context: device 0 is sm_75; sm_80 to sm_90 are served");
+  EXPECT_EQ(refused(10, 0, 227 * 1024), "cuda::context: device 0 is sm_100; sm_80 to sm_90 are served");
   EXPECT_EQ(refused(8, 6, 99 * 1024), "cuda::context: device 0 is sm_86, whose blocks have up to 101376 bytes of shared memory; 166912 are needed");
   EXPECT_EQ(refused(8, 0, 163 * 1024), "none");
 }

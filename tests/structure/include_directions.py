@@ -31,6 +31,7 @@ PRIVATE["instances"] = []
 PRIVATE["tools"] = ["state", "tools"]
 PUBLIC_OF_SRC = {**PUBLIC, "math": ["core"], "instances": ["core", "ops", "attention", "cpu", "cuda"],
                  "tools": ["core", "attention", "state", "cpu"]}
+SOURCES = (".cpp", ".cu", ".hpp")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -65,7 +66,7 @@ def main():
     offences, num_files = [], 0
     for base, public, private in ((root / "include/rapt", PUBLIC, {}), (root / "src", PUBLIC_OF_SRC, PRIVATE)):
         for file in sorted(base.rglob("*")):
-            if file.suffix not in (".hpp", ".cpp", ".h", ".inc"):
+            if file.suffix not in SOURCES:
                 continue
             room = room_of(file.relative_to(base))
             num_files += 1
@@ -74,7 +75,7 @@ def main():
                 continue
             offences += check(file, room, public[room], private.get(room, []))
     for file in sorted((root / "kernels").rglob("*")):
-        if file.suffix in (".cu", ".cuh", ".hpp", ".cpp"):
+        if file.suffix in SOURCES:
             num_files += 1
             offences += check(file, "kernels", PUBLIC["core"], ["kernels"])
     print("\n".join(offences))

@@ -57,7 +57,8 @@ RAPT_API failure check_kv_config(const char* holder, const attention_config& hel
 /// shape_error where y or lse lies in memory that holds keys and values.
 RAPT_API failure check_outside(const operand& y, const lse_output& lse, const std::byte* memory, std::size_t bytes);
 
-/// What forward would throw, nothing where it would run. `call` and `source` as in multi_head_attention::forward.
+/// What forward would throw, but for what the cache's begin_step refuses; nothing where it would run. `call` and `source` as in
+/// multi_head_attention::forward.
 template <class T, class Backend>
 failure check_forward(const module_traits& module, const forward_call& call, const kv_source<T, Backend>& source, const forward_options& options) {
   const attention_config& c = *module.config;
@@ -92,6 +93,7 @@ failure check_forward(const module_traits& module, const forward_call& call, con
       break;
     }
     case source_kind::append: {
+      if (failure f = source.cache->check_held("forward")) return f;
       if (failure f = check_kv_config("kv_cache", source.cache->config(), c)) return f;
       if (failure f = check_outside(call.y, options.lse, source.cache->data(), source.cache->bytes())) return f;
       if (source.cache->limits().num_layers != 1)
@@ -102,6 +104,7 @@ failure check_forward(const module_traits& module, const forward_call& call, con
       break;
     }
     case source_kind::step: {
+      if (failure f = source.step->check_open("forward")) return f;
       const auto& core = source.step->core("forward");
       if (failure f = check_kv_config("kv_cache", core.config, c)) return f;
       if (failure f = check_outside(call.y, options.lse, core.memory.data(), core.memory.bytes())) return f;

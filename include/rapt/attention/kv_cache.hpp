@@ -152,8 +152,12 @@ class basic_step {
 
   // For forward and state files, not for callers.
   detail::cache_core<Backend>& core(const char* call) const {
-    if (!core_) raise(errc::state, std::string("step: ") + call + " on a step that is over or was moved from");
+    if (!core_) raise_if(check_open(call));
     return *core_;
+  }
+  failure check_open(const char* call) const {
+    if (core_) return {};
+    return {errc::state, std::string("step: ") + call + " on a step that is over or was moved from"};
   }
   /// What forward must find before it writes: state_error where `layer` is not the next, config_error where another module made the layer's contents.
   failure check_layer(index_t layer, const fingerprint& made_by, bool accept_other_weights) const {
@@ -239,21 +243,18 @@ class basic_kv_cache {
   step_type begin_step(std::initializer_list<entry> entries) { return begin_step(std::span(entries.begin(), entries.size())); }
   step_type begin_step(std::span<const entry> entries) {
     core& c = checked("begin_step");
-    if (c.pool.step_is_open()) raise(errc::state, "kv_cache: begin_step while a step is open; commit it or let it go first");
-    if (static_cast<index_t>(entries.size()) > c.limits.max_sequences)
-      raise(errc::shape, "kv_cache: begin_step has " + std::to_string(entries.size()) + " entries; the cache has at most " +
-                             std::to_string(c.limits.max_sequences) + " sequences");
-    c.requests.clear();
-    for (const entry& e : entries) {
-      if (e.sequence.core_ != core_)
-        raise(errc::state,
-              "kv_cache: begin_step entry " + std::to_string(c.requests.size()) + " names a sequence of another cache, or one that was moved from");
-      c.requests.push_back({e.sequence.slot_, e.count, e.positions});
-    }
+    raise_if(fill_requests(entries));
     c.pool.begin(c.requests);
     step_type step(core_);  // from here on an exception rolls back
     fill_rows();
     return step;
+  }
+  /// What begin_step would throw; nothing where it would open a step.
+  failure check_step(std::initializer_list<entry> entries) const { return check_step(std::span(entries.begin(), entries.size())); }
+  failure check_step(std::span<const entry> entries) const {
+    if (failure f = check_held("begin_step")) return f;
+    if (failure f = fill_requests(entries)) return f;
+    return core_->pool.check(core_->requests);
   }
 
   const attention_config& config() const { return checked("config").config; }
@@ -270,6 +271,11 @@ class basic_kv_cache {
   /// Of the weights that made a layer's contents; empty where nothing has been appended.
   const fingerprint& layer_fingerprint(index_t layer) const { return checked("layer_fingerprint").fingerprints.at(static_cast<std::size_t>(layer)); }
 
+  /// state_error for a cache that was moved from.
+  failure check_held(const char* call) const {
+    if (core_) return {};
+    return {errc::state, std::string("kv_cache: ") + call + " on a cache that was moved from"};
+  }
   /// True for the cache's own sequences.
   bool owns(const sequence_type& s) const { return s.core_ && s.core_ == core_; }
 
@@ -303,8 +309,23 @@ class basic_kv_cache {
  private:
   using core = detail::cache_core<Backend>;
   core& checked(const char* call) const {
-    if (!core_) raise(errc::state, std::string("kv_cache: ") + call + " on a cache that was moved from");
+    if (!core_) raise_if(check_held(call));
     return *core_;
+  }
+  /// The step's entries as the pool takes them.
+  failure fill_requests(std::span<const entry> entries) const {
+    if (core_->pool.step_is_open()) return {errc::state, "kv_cache: begin_step while a step is open; commit it or let it go first"};
+    if (static_cast<index_t>(entries.size()) > core_->limits.max_sequences)
+      return {errc::shape, "kv_cache: begin_step has " + std::to_string(entries.size()) + " entries; the cache has at most " +
+                               std::to_string(core_->limits.max_sequences) + " sequences"};
+    core_->requests.clear();
+    for (const entry& e : entries) {
+      if (e.sequence.core_ != core_)
+        return {errc::state, "kv_cache: begin_step entry " + std::to_string(core_->requests.size()) +
+                                 " names a sequence of another cache, or one that was moved from"};
+      core_->requests.push_back({e.sequence.slot_, e.count, e.positions});
+    }
+    return {};
   }
   packed_kv layer_base(index_t layer) const {
     packed_kv kv = core_->layout;

@@ -45,12 +45,12 @@ class multi_head_attention {
   void forward(context& ctx, input_rows x, const source& kv, output_rows y, const forward_options& options = {}) const {
     run(ctx, {operand_of(x), operand_of(y), true}, kv, options);
   }
-  /// What forward would throw; nothing means that it would run, capacity of workspace and memory apart.
+  /// What forward would throw; nothing means that it would run, for want of memory apart (a workspace that may not grow: capacity_error).
   failure check_forward(input x, const source& kv, output y, const forward_options& options = {}) const {
-    return check_call({operand_of(x), operand_of(y), false}, kv, options);
+    return check_whole_call({operand_of(x), operand_of(y), false}, kv, options);
   }
   failure check_forward(input_rows x, const source& kv, output_rows y, const forward_options& options = {}) const {
-    return check_call({operand_of(x), operand_of(y), true}, kv, options);
+    return check_whole_call({operand_of(x), operand_of(y), true}, kv, options);
   }
 
   /// Resolved, with kv_dtype and numerics: what caches are made from.
@@ -68,6 +68,11 @@ class multi_head_attention {
   failure check_call(const forward_call& call, const source& from, const forward_options& options) const {
     if (weights_.bytes() == 0) return {errc::state, "forward: the module was moved from"};
     return rapt::check_forward(traits(), call, from, options);
+  }
+  failure check_whole_call(const forward_call& call, const source& from, const forward_options& options) const {
+    if (failure f = check_call(call, from, options)) return f;
+    if (from.kind != source_kind::append) return {};
+    return from.cache->check_step({{*from.appended, call.x.len, options.positions}});
   }
 
   /// Never inlined: programs run the library's instantiation, which is compiled with its flags, and compile none of the pipeline themselves.

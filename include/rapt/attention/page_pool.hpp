@@ -36,6 +36,8 @@ class RAPT_API page_pool {
   /// Opens a step: pages for all requests, shared last pages replaced. Throws capacity_error, shape_error or state_error, and then nothing has
   /// changed.
   void begin(std::span<const request> requests);
+  /// What begin() would throw; nothing where it would open a step.
+  failure check(std::span<const request> requests) const;
   /// Contents that the caller must copy before the step's first write.
   std::span<const page_copy> copies() const { return copies_; }
   /// Lengths advance by what was asked; the step is closed.
@@ -71,11 +73,14 @@ class RAPT_API page_pool {
     std::int32_t replaced;  ///< the shared page that was copied, or -1
   };
   static std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
-  void require_closed(const char* call) const;
+  failure check_closed(const char* call) const;
   void release_page(std::int32_t page) noexcept;
   void release(slot_state& slot) noexcept;
   void release_removed() noexcept;
-  bool reserve(const request& wanted);
+  bool copies_last_page(const request& wanted) const;
+  /// Pages that a request takes; more than there are where it could never be served.
+  index_t pages_of(const request& wanted) const;
+  void reserve(const request& wanted);
 
   index_t page_len_;
   std::vector<slot_state> slots_;
