@@ -24,6 +24,7 @@ TEST(planner, workspace_bytes_is_what_a_forward_takes_and_one_byte_less_does_not
                                         .kv_dtype = pick({0, 1}) != 0 ? rapt::dtype::f16 : rapt::dtype::f32};
     rapt::forward_shape shape{.batch = pick({1, 3}), .q_len = pick({1, 7, 40}), .num_chunks = pick({1, 2}), .page_len = pick({16, 48})};
     shape.source = static_cast<source_kind>(pick({0, 1, 2, 3, 5}));
+    shape.positions = pick({0, 1}) != 0;
     const bool steps = shape.source == source_kind::step;
     shape.first_head_only = !steps && shape.source != source_kind::self && shape.source != source_kind::stored && pick({0, 1}) != 0;
     shape.kv_len = shape.source == source_kind::self ? shape.q_len : shape.q_len + pick({0, 30, 9000});
@@ -32,7 +33,10 @@ TEST(planner, workspace_bytes_is_what_a_forward_takes_and_one_byte_less_does_not
         y(static_cast<std::size_t>(shape.batch * shape.kv_len * e));
     const auto x_view = view(x.data(), shape.batch, shape.q_len, e), x_kv = view(x.data(), shape.batch, shape.kv_len, e);
     const auto y_view = view(y.data(), shape.batch, shape.q_len, e);
-    const rapt::forward_options options{.num_chunks = shape.num_chunks};
+    std::vector<index_t> positions(shape.positions ? static_cast<std::size_t>(shape.q_len) : 0);
+    for (std::size_t p = 0; p < positions.size(); ++p) positions[p] = static_cast<index_t>(2 * p + 1);  // never all of them the index
+    rapt::forward_options options{.num_chunks = shape.num_chunks};
+    if (!steps) options.positions = positions;
 
     rapt::cpu::context setup({.num_threads = 2});
     const rapt::owned_weights weights = rapt::random_weights<float>(config, 1);
@@ -43,7 +47,7 @@ TEST(planner, workspace_bytes_is_what_a_forward_takes_and_one_byte_less_does_not
     std::vector<rapt::sequence> sequences;
     std::vector<rapt::step_entry<rapt::cpu::backend>> history, rows;
     for (index_t b = 0; b < shape.batch; ++b) sequences.push_back(cache.add_sequence());
-    for (const rapt::sequence& s : sequences) history.push_back({s, extra}), rows.push_back({s, shape.q_len});
+    for (const rapt::sequence& s : sequences) history.push_back({s, extra}), rows.push_back({s, shape.q_len, positions});
     if (steps && extra > 0) {
       rapt::step fill = cache.begin_step(history);
       module.forward(setup, view(x.data(), shape.batch, extra, e), fill.layer(0), view(y.data(), shape.batch, extra, e));

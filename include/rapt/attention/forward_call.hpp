@@ -24,13 +24,15 @@ class lse_output {
 struct forward_options {
   bool residual = false;   ///< y = T(x + attention(x)), rounded once; needs output_dim == model_dim
   index_t num_chunks = 1;  ///< cuts the batch into this many pieces, one after the other: less work memory, the same bits. Need not divide it
-  /// Without a cache [batch | 1, num_heads | 1, len, kv_len]; with append or step, bool over the call's own new rows (attention_mask says how).
+  /// Without a cache [batch | 1, num_heads | 1, len | 1, kv_len], or [len | 1, kv_len] for packed rows; with append or step, bool over the call's own
+  /// new rows (attention_mask says how).
   attention_mask mask = {};
   std::span<const index_t> kv_lens = {};  ///< [batch], 0..kv_len: hides keys at or past it in this call; not with append or step
-  /// Positions of x's rows, [len] for all or [batch * len]; with append [len]; a step takes them at begin_step. Default: numerics' table of edges.
+  /// Positions of x's rows, [len] for all or [batch * len]; with append [len]; a step takes them at begin_step. Default: row i has
+  /// kv_len - len + i.
   std::span<const index_t> positions = {};
   lse_output lse = {};
-  std::optional<dropout_state> dropout = std::nullopt;  ///< training: config.dropout_p acts; not with stored keys and values
+  std::optional<dropout_state> dropout = std::nullopt;  ///< config.dropout_p acts; with self_kv and cross alone, else config_error
   bool accept_other_weights = false;                    ///< use a cache whose contents other weights made
 };
 

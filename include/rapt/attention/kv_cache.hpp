@@ -80,7 +80,8 @@ class basic_sequence {
     return core_->pool.position(slot_, index);
   }
   bool positions_are_default() const { return core("positions_are_default").pool.positions_are_default(slot_); }
-  /// Another sequence with the same tokens; pages are shared and copied when one of the two writes. state_error while a step is open.
+  /// Another sequence with the same tokens; pages are shared and copied when one of the two writes. state_error while a step is open,
+  /// capacity_error where max_sequences are in use.
   basic_sequence fork() const {
     const int copy = core("fork").pool.fork(slot_);
     return {core_, copy};
@@ -203,7 +204,8 @@ class basic_kv_cache {
   using step_type = basic_step<Backend>;
   using entry = step_entry<Backend>;
 
-  /// config.kv_dtype must be set (a module's config() has it). Throws config_error, capacity_error.
+  /// config.kv_dtype must be set (a module's config() has it). Throws config_error, capacity_error, shape_error
+  /// (storage that is not aligned to 64 bytes).
   basic_kv_cache(typename Backend::context& ctx, const attention_config& config, const cache_limits& limits) {
     const std::size_t bytes = cache_bytes(config, limits);
     const attention_config resolved = resolve_stored(ctx, config);

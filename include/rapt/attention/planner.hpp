@@ -14,12 +14,13 @@ struct forward_shape {
   dtype weights = dtype::f32;  ///< of the weights as given
   bool first_head_only = false;
   index_t num_chunks = 1;
-  index_t page_len = 64;  ///< of the cache: append and step
+  index_t page_len = 64;   ///< of the cache: append and step
+  bool positions = false;  ///< explicit ones: forward_options.positions, or of tokens in the cache
 };
 
 struct explanation {
   std::string backend;           ///< "cpu"
-  std::string instruction_set;   ///< "avx2"; "portable (slow: no FMA hardware)"
+  std::string instruction_set;   ///< "avx2"; "portable (slow: no FMA hardware is used)"
   std::string numerics;          ///< "cpu-v1"
   std::string attention_kernel;  ///< how rows and keys are cut into work
   int num_workers = 1;
@@ -71,13 +72,20 @@ std::size_t measure_forward(typename Backend::context& ctx, const forward_module
     kv.layout =
         kv_layout(module.config, shape.first_head_only ? 1 : module.config.num_kv_heads, std::max(lane_group, round_up(kv.kv_len, lane_group)));
   }
+  // Nothing reads them where it measures.
+  const std::vector<index_t> positions(shape.positions ? static_cast<std::size_t>(shape.q_len) : 0);
+  if (kv.step_rows == nullptr)
+    options.positions = positions;
+  else if (shape.positions)
+    kv.layout.positions = positions.data();
   workspace measuring;
   run_forward<Backend>(ctx, module, call, options, x_kv, shape.source, kv, measuring);
   return measuring.peak_bytes();
 }
 }  // namespace detail
 
-/// Work memory that such a forward takes from its context: exact. A smaller one may take more, where keys of few rows are divided among workers.
+/// Work memory that such a forward takes from its context: exact, where a step's sequences bring as many rows each. A smaller one
+/// may take more, where keys of few rows are divided among workers. Throws config_error.
 template <activation T, class Context>
 std::size_t workspace_bytes(Context& ctx, const attention_config& config, const forward_shape& shape) {
   return detail::measure_forward<backend_of<Context>>(ctx, detail::plan_module_of<T>(ctx, config, shape), shape);

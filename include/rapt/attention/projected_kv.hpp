@@ -23,7 +23,8 @@ class basic_projected_kv {
   }
 
   /// Static keys and values: k [batch, kv_len, num_kv_heads or 1, head_dim], v [batch, kv_len, the same, value_dim], any floating dtype and strides,
-  /// rounded once to kv_dtype; keys are taken as they are (no norm, no RoPE). `store` into them is state_error. Throws shape_error.
+  /// rounded once to kv_dtype; keys are taken as they are (no norm, no RoPE). `store` into them is state_error. Throws shape_error,
+  /// config_error.
   template <class K, class V>
   static basic_projected_kv from(context& ctx, const attention_config& config, const tensor_view<K, 4, typename Backend::space>& k,
                                  const tensor_view<V, 4, typename Backend::space>& v) {

@@ -16,8 +16,8 @@ inline constexpr std::string_view cpu_bf16dot_v1 = "cpu-bf16dot-v1";
 /// Tensor cores of an NVIDIA device, by mma.sync on tiles of 64 keys: sm_80 to sm_89, and sm_90.
 inline constexpr std::string_view sm80_mma_v1 = "sm80-mma16816-k64-v1";
 inline constexpr std::string_view sm90_mma_v1 = "sm90-mma16816-k64-v1";
-/// By name: as sm90-mma16816-k64-v1, but many rows by Hopper's wgmma where the call allows it. Up to twice as fast; a query's bits then depend on
-/// whether it came with few others or with many, not on anything else.
+/// By name: as sm90-mma16816-k64-v1, but many rows by Hopper's wgmma where the call allows it, which is faster (docs/kernels.md). A query's bits then
+/// depend on which of the two served its call, and so on the call's longest sequence and on its options and layout (docs/numerics.md).
 inline constexpr std::string_view sm90_wgmma_v1 = "sm90-wgmma-v1";
 /// By name: as sm90-wgmma-v1, but many rows are projected by cuBLASLt. The bits of those rows are its version's, and may depend on how many they are.
 inline constexpr std::string_view sm90_cublaslt_v1 = "sm90-cublaslt-v1";

@@ -38,7 +38,7 @@ class RAPT_API context {
 
   int num_workers() const;
   isa instruction_set() const;
-  /// For people: "avx2", "portable (slow: no FMA hardware)".
+  /// For people: "avx2", "portable (slow: no FMA hardware is used)".
   std::string_view describe() const;
   /// The numeric contract's id of what this context computes where nothing else is asked for: "cpu-v1".
   std::string_view numerics(const attention_types& types = {}) const;

@@ -32,8 +32,8 @@ struct context_options {
 class RAPT_API context {
  public:
   using backend_type = backend;
-  /// Throws cuda_error where there is no such device or no driver, config_error where the device is older than sm_80, or its blocks
-  /// have less shared memory than sm_80's.
+  /// Throws cuda_error where there is no such device or no driver, config_error where the device is older than sm_80 or newer than
+  /// sm_90, or its blocks have less shared memory than sm_80's.
   explicit context(const context_options& options = {});
   ~context();
   context(context&&) noexcept;

@@ -58,7 +58,7 @@ void run_attend(Context& ctx, const attend_operands& call, const attend_options&
 /// v    [batch, kv_len, num_kv_heads, value_dim]
 /// out  [batch, q_len, num_heads, value_dim]; +0 where no key is visible; may not overlap an input
 /// Any non-negative strides on inputs. Throws shape_error or config_error before anything is written. Work memory does not grow with kv_len but for
-/// few rows against many keys, where partial results are kept (docs/numerics.md).
+/// few rows against many keys, where partial results are kept (docs/performance.md, "Memory").
 /// Source: Milakov & Gimelshein 2018 (online softmax), in the fixed order of the numeric contract.
 template <class Context, class T, class Space>
 void attend(Context& ctx, std::type_identity_t<tensor_view<const T, 4, Space>> q, std::type_identity_t<tensor_view<const T, 4, Space>> k,

@@ -1,5 +1,5 @@
 // Attention as the paper writes it, one query at a time in double: the oracle of tests and of doubt, not a kernel.
-// The only floating-point code in a public header; its last bits may depend on the caller's compiler flags.
+// Its last bits may depend on the caller's compiler flags.
 #pragma once
 #include <rapt/ops/attend.hpp>
 
@@ -11,7 +11,7 @@ namespace rapt {
 inline namespace v0 {
 
 /// The same meaning as attend on host memory (dropout excepted, which it leaves out), computed naively with double accumulation.
-/// Shapes and errors as attend; out and lse are double. Source: Vaswani et al. 2017, eq. 1.
+/// Shapes as attend, and nothing is checked; out and lse are double. Source: Vaswani et al. 2017, eq. 1.
 template <class T>
 void attend_reference(tensor_view<const T, 4> q, tensor_view<const T, 4> k, tensor_view<const T, 4> v, tensor_view<double, 4> out,
                       tensor_view<double, 3> lse, const attend_options& options = {}) {

@@ -34,6 +34,7 @@ struct partial_attention {
 
 /// out and out_lse = attention over the keys of `a` and `b` together. A side that saw no key (lse = -inf) leaves the other's bits. out may be a.out
 /// or b.out. The result is right to rounding; it has not the bits of one attend over all keys, since the inputs are rounded already.
+/// Throws shape_error.
 template <class Context, class T, class Space>
 void merge(Context& ctx, const std::type_identity_t<partial_attention<T, Space>>& a, const std::type_identity_t<partial_attention<T, Space>>& b,
            tensor_view<T, 4, Space> out, std::type_identity_t<tensor_view<accumulator_t<T>, 3, Space>> out_lse) {

@@ -53,7 +53,8 @@ class packed_weights {
   packed_matrix matrix_;
 };
 
-/// Packs weights [out_dim, in_dim] (the layout of torch.nn.Linear) of any floating dtype for activations of type T; bias [out_dim] or empty.
+/// Packs weights [out_dim, in_dim] (the layout of torch.nn.Linear) of any floating dtype for activations of type T; bias [out_dim] or empty. Throws
+/// shape_error.
 template <activation T, class Context, class W, class Space>
 packed_weights<backend_of<Context>> pack_linear(Context& ctx, const tensor_view<W, 2, Space>& weights,
                                                 std::type_identity_t<tensor_view<const std::remove_const_t<W>, 1, Space>> bias = {}) {

@@ -7,8 +7,8 @@
 //
 // Parts, in any combination: a module (its weights), projected_kv (static or stored), a kv_cache followed by its sequences. Keys and values of caches
 // pass by in pieces: beside the cache a save or load to or from a file takes a few MiB, and 8 bytes a token.
-// Errors of loading: io_error, format_error, checksum_error, version_error; config_error where config or weights differ; capacity_error;
-// cancelled_error.
+// Errors of loading: io_error, format_error, checksum_error, version_error; config_error where config or weights differ; capacity_error; state_error
+// where the receiver is static or a step of its cache is open; cancelled_error.
 #pragma once
 #include <rapt/attention/kv_cache.hpp>
 #include <rapt/attention/multi_head_attention.hpp>
@@ -179,7 +179,7 @@ void load_projected(typename Backend::context& ctx, const state_source& from, co
 }  // namespace detail
 
 /// One file with all the parts. Throws io_error, state_error (nothing to save, a sequence without its cache), config_error (parts of two configs),
-/// cancelled_error.
+/// capacity_error (more than a file can describe), cancelled_error.
 template <class Context, class... Parts>
 void save_state(Context& ctx, const std::string& path, const save_options& options, const Parts&... parts) {
   detail::state_parts<backend_of<Context>> all(ctx);
@@ -249,7 +249,7 @@ void load_state(Context& ctx, const state_source& from, multi_head_attention<T, 
   multi_head_attention<T, backend_of<Context>> loaded(ctx, module.config(), file.weights());
   std::swap(module, loaded);  // nvcc warns of lines that begin with "module"
 }
-/// A module of what the file says: config and weights.
+/// A module of what the file says: config and weights. Throws as load_state.
 template <class T, class Context>
 multi_head_attention<T, backend_of<Context>> load_module(Context& ctx, const state_source& from) {
   detail::state_reader file(from);
@@ -257,7 +257,7 @@ multi_head_attention<T, backend_of<Context>> load_module(Context& ctx, const sta
   file.read();
   return {ctx, file.config(), file.weights()};
 }
-/// The config of whatever the file holds.
+/// The config of whatever the file holds. Throws io_error, format_error, version_error.
 RAPT_API attention_config load_config(const state_source& from);
 
 }  // namespace v0
