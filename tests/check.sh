@@ -54,10 +54,7 @@ static_analysis() {
 }
 step "cppcheck" static_analysis
 
-fixtures_venv() {
-  venv build/fixtures-venv fixtures/requirements.txt && build/fixtures-venv/bin/python -m pip install -q --no-deps -r fixtures/requirements-tabpfn.txt
-}
-if fixtures_venv >"$logs/venv.log" 2>&1; then
+if fixtures_venv build/fixtures-venv >"$logs/venv.log" 2>&1; then
   step "fixtures are what the generator writes" build/fixtures-venv/bin/python fixtures/check.py
   step "golden state files are what the documents say" build/fixtures-venv/bin/python fixtures/golden_check.py --tool build/clang/src/tools/rapt-state
   step "files of others are read as the reference reads them" build/fixtures-venv/bin/python tests/fuzz/reference_check.py build/clang/src/tools/rapt-state

@@ -49,7 +49,7 @@ TEST(hostile, hostile_37_past_capacity) {
       watch, [&] { rig.layers[0].forward(rig.ctx, rapt::view(rig.x.data(), 17, 12), rapt::append(one, s), rapt::view(y.data(), 17, 12)); });
 }
 
-TEST(hostile, hostile_37c_what_forward_would_throw_is_told_without_an_exception) {
+TEST(hostile, hostile_37_what_forward_would_throw_is_told_without_an_exception) {
   cache_rig rig(120);
   rapt::kv_cache cache(rig.ctx, rig.config, {.max_tokens = 16, .max_sequences = 2, .page_len = 16}), other(rig.ctx, rig.config, {.max_tokens = 16});
   rapt::sequence own = cache.add_sequence(), moved = cache.add_sequence();

@@ -21,7 +21,7 @@ TEST(repeat_heads, without_elements_does_nothing) {
       repeat_heads(ctx, view(static_cast<const float*>(nullptr), 0, len, heads, dim), view(static_cast<float*>(nullptr), 0, len, heads, dim)));
 }
 
-TEST(repeat_heads, hostile_shapes_strides_and_overlaps_are_refused) {
+TEST(repeat_heads, bad_shapes_strides_and_overlaps_are_refused) {
   cpu::context ctx({.num_threads = 1});
   std::vector<float> x(batch * len * heads * dim, 1), y(2 * x.size(), 2);
   const std::vector<float> before = y;

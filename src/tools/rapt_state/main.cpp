@@ -62,8 +62,10 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   imported->add_option("--prefix", options.prefix, "What stands before those names: model.layers.0.self_attn.");
   imported->add_option("--config", options.config, "The module's config as JSON (default: the file's metadata key `config`)");
-  imported->add_option("--numerics", options.numerics,
-                       "Order of operations that made the contents (default: the metadata key `numerics`, or cpu-v1)");
+  imported->add_option(
+      "--numerics", options.numerics,
+      "Order of operations that made the contents (default: the metadata key `numerics`; where there is none, cpu-v1 for weights and "
+      "static keys and values, and nothing else is taken)");
 
   try {
     app.parse(argc, argv);
