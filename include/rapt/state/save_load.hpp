@@ -257,7 +257,7 @@ multi_head_attention<T, backend_of<Context>> load_module(Context& ctx, const sta
   file.read();
   return {ctx, file.config(), file.weights()};
 }
-/// The config of whatever the file holds. Throws io_error, format_error, version_error.
+/// The config of whatever the file holds. Throws as load_state.
 RAPT_API attention_config load_config(const state_source& from);
 
 }  // namespace v0
