@@ -38,19 +38,16 @@ T rounded(A x) {
 /// Calls f(data as elements of `type`).
 template <class Void, class F>
 HWY_INLINE void with_type(Void* data, dtype type, const F& f) {
-  const auto as = [=](auto element) {
-    using T = std::conditional_t<std::is_const_v<Void>, const decltype(element), decltype(element)>;
-    return static_cast<T*>(data);
-  };
+  constexpr bool is_const = std::is_const_v<Void>;
   switch (type) {
     case dtype::f64:
-      return f(as(double()));
+      return f(static_cast<std::conditional_t<is_const, const double, double>*>(data));
     case dtype::f32:
-      return f(as(float()));
+      return f(static_cast<std::conditional_t<is_const, const float, float>*>(data));
     case dtype::bf16:
-      return f(as(bf16()));
+      return f(static_cast<std::conditional_t<is_const, const bf16, bf16>*>(data));
     default:
-      return f(as(f16()));
+      return f(static_cast<std::conditional_t<is_const, const f16, f16>*>(data));
   }
 }
 
