@@ -12,7 +12,7 @@ namespace cuda {
 context::impl::impl(const context_options& options) : queue(options.device, options.stream), grow(options.grow), parameters(queue) {
   const runtime::device_properties& device = queue.properties();
   const std::string architecture = "sm_" + std::to_string(device.major) + std::to_string(device.minor);
-  // Tensor cores of each generation sum in an order of their own: an id names an architecture that was looked at.
+  // Nothing is compiled for newer ones, and their tensor cores may sum in an order that none of the ids names.
   if (device.major < 8 || device.major > 9)
     raise(errc::config, "cuda::context: device " + std::to_string(options.device) + " is " + architecture + "; sm_80 to sm_90 are served");
   constexpr int needed_bytes = 163 * 1024;  // what sm_80 has
